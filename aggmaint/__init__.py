@@ -1,0 +1,63 @@
+"""aggmaint keeps every tenant's aggregate tables fresh, healthy and affordable, from inside your own application.
+
+This is the menu of light names. Stores, schedulers, warehouses and the built-in task are imported by their path:
+`aggmaint.stores.sqlite.SQLiteStore`, `aggmaint.warehouses.duckdb.DuckDBWarehouse`,
+`aggmaint.maintenance.AggregateMaintenance`, `aggmaint.asgi.create_app`.
+"""
+
+from .clock import Clock, SystemClock
+from .core.events import Event, JobFinished, JobStarted, LeaseLapsed, RequestQueued, SlotSkipped, SlotsMissed
+from .core.ids import JobId, OrgId, ScheduleId
+from .core.job import ErrorInformation, FailureCode, Fence, JobStatus, MaintenanceJob, StepError
+from .core.outcomes import IfBusy, Queued, RefusalReason, Refused, RequestOutcome, Started
+from .core.schedule import Schedule
+from .core.settings import JobSettings
+from .core.trigger import CubeUpdate, Trigger
+from .engine import Inventory, JobDetails, MaintenanceEngine
+from .errors import AggmaintError
+from .scheduler import Scheduler, Tick
+from .store import JobStore
+from .task import MaintenanceReport, MaintenanceTask, TaskContext
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AggmaintError",
+    "Clock",
+    "CubeUpdate",
+    "ErrorInformation",
+    "Event",
+    "FailureCode",
+    "Fence",
+    "IfBusy",
+    "Inventory",
+    "JobDetails",
+    "JobFinished",
+    "JobId",
+    "JobSettings",
+    "JobStarted",
+    "JobStatus",
+    "JobStore",
+    "LeaseLapsed",
+    "MaintenanceEngine",
+    "MaintenanceJob",
+    "MaintenanceReport",
+    "MaintenanceTask",
+    "OrgId",
+    "Queued",
+    "RefusalReason",
+    "Refused",
+    "RequestOutcome",
+    "RequestQueued",
+    "Schedule",
+    "ScheduleId",
+    "Scheduler",
+    "SlotSkipped",
+    "SlotsMissed",
+    "Started",
+    "StepError",
+    "SystemClock",
+    "TaskContext",
+    "Tick",
+    "Trigger",
+]

@@ -1,0 +1,157 @@
+"""The report of a maintenance run: its JSON details, its findings, its errors, one line for people.
+
+    details = {"schema", "decisions": [see decisions_to_json],
+               "steps": [{"action", "aggregate", "definition_id", "instance_id", "table", "partitions": [keys], "rows",
+                          "seconds", "outcome": "done" | "failed", "error": null | words}],
+               "findings": [{"code", "weight", "subject", "aggregate", "definition_id", "partitions": [keys], "message"}]}
+
+Findings are the decisions of weight `finding` and `problem`, and the failed steps (code `step_failed`).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from .aggregates.decisions import (
+    BuildStep,
+    Decision,
+    MaintenancePlan,
+    Step,
+    Subject,
+    decisions_to_json,
+    step_label,
+    step_to_json,
+)
+from .aggregates.reasons import Weight
+from .task import MaintenanceReport, StepError
+from .warehouse import BuildRequest, Publication, Refresh, Switch
+
+STEP_FAILED = "step_failed"
+
+
+@frozen
+class StepResult:
+    """How one step went."""
+
+    step: Step
+    instance_id: str | None
+    table: str | None
+    partitions: tuple[str, ...]
+    rows: int
+    seconds: float
+    error: str | None
+
+    @classmethod
+    def of(cls, step: Step, publication: Publication, seconds: float, error: str | None) -> "StepResult":
+        if isinstance(publication, Switch):
+            built = publication.built
+            keys = tuple(each.period.key for each in built.partitions)
+            return cls(step, built.request.instance_id, built.request.table_name, keys, built.rows, seconds, error)
+        assert not isinstance(step, BuildStep)
+        keys, rows = (), 0
+        if isinstance(publication, Refresh):
+            keys = tuple(each.key for each in publication.replaced)
+            rows = sum(each.rows for each in publication.written)
+        return cls(step, step.instance.id, step.instance.table_name, keys, rows, seconds, error)
+
+    @classmethod
+    def failed_build(cls, step: BuildStep, request: BuildRequest, error: str) -> "StepResult":
+        return cls(step, request.instance_id, request.table_name, (), 0, 0.0, error)
+
+    @property
+    def definition_id(self) -> str:
+        return self.step.definition.id if isinstance(self.step, BuildStep) else self.step.instance.definition_id
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **step_to_json(self.step),
+            "instance_id": self.instance_id,
+            "table": self.table,
+            "partitions": list(self.partitions),
+            "rows": self.rows,
+            "seconds": round(self.seconds, 6),
+            "outcome": "done" if self.error is None else "failed",
+            "error": self.error,
+        }
+
+
+def make_report(
+    plan: MaintenancePlan, results: Sequence[StepResult], inventory: Mapping[str, Any]
+) -> MaintenanceReport:
+    """The report of a run that did these steps of this plan."""
+    failures = [each for each in results if each.error is not None]
+    problems = [each for each in plan.decisions if each.weight is Weight.PROBLEM]
+    errors = (
+        *(StepError(each.subject.value, each.words, each.definition_id, each.instance_id) for each in problems),
+        *(
+            StepError(each.to_json()["action"], each.error or "", each.definition_id, each.instance_id)
+            for each in failures
+        ),
+    )
+    details = {
+        "schema": plan.schema,
+        "decisions": decisions_to_json(plan.decisions),
+        "steps": [each.to_json() for each in results],
+        "findings": [*_findings(plan.decisions), *(_failed_step(each) for each in failures)],
+    }
+    return MaintenanceReport(
+        complete=not errors,
+        summary=_summary(plan, results),
+        details=details,
+        errors=errors,
+        inventory=inventory,
+    )
+
+
+def _findings(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
+    told = [each for each in decisions if each.weight in {Weight.FINDING, Weight.PROBLEM}]
+    return [
+        {
+            "code": entry["reason"],
+            "weight": entry["weight"],
+            "subject": entry["subject"],
+            "aggregate": entry["aggregate"],
+            "definition_id": entry["definition_id"],
+            "partitions": entry["partitions"],
+            "message": entry["words"],
+        }
+        for entry in decisions_to_json(told)
+    ]
+
+
+def _failed_step(result: StepResult) -> dict[str, Any]:
+    return {
+        "code": STEP_FAILED,
+        "weight": Weight.PROBLEM.value,
+        "subject": Subject.DEFINITION.value,
+        "aggregate": step_label(result.step),
+        "definition_id": result.definition_id,
+        "partitions": list(result.partitions),
+        "message": result.error or "",
+    }
+
+
+_DONE_WORDS = {
+    "build": "built",
+    "refresh": "refreshed",
+    "note": "noted",
+    "retire": "retired",
+    "restore_view": "views restored",
+    "drop": "dropped",
+    "forget": "forgotten",
+}
+
+
+def _summary(plan: MaintenancePlan, results: Sequence[StepResult]) -> str:
+    definitions = sum(each.subject is Subject.DEFINITION for each in plan.decisions)
+    done = Counter(each.to_json()["action"] for each in results if each.error is None)
+    parts = [f"{done[action]} {words}" for action, words in _DONE_WORDS.items() if done[action]]
+    failed = sum(each.error is not None for each in results)
+    if failed:
+        parts.append(f"{failed} failed")
+    findings = len(_findings(plan.decisions))
+    if findings:
+        parts.append(f"{findings} findings")
+    return f"{definitions} aggregates: {', '.join(parts) or 'nothing to do'}"

@@ -1,0 +1,210 @@
+"""What an engine owns while jobs run: places, contexts, the heart, and its own short queue.
+
+Theory of operation. A job is granted only together with a free place, and is launched at once. When it ends, requests
+that this engine queued for want of a place are claimed, the oldest first, the organisation's own follow-up among them: one
+that asks again in each of its runs can not starve the others. Whatever else waits in the store is found by ticks, of this
+engine or of any other; if a tick had to leave something waiting, the next end of a job asks for another tick.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from datetime import datetime
+
+from ._committing import Committer, Settled
+from ._slots import CallingThreadExecutor, Slots
+from .core.deciding import Basis, Decision, Ending, Grant, decide_attention
+from .core.ids import JobId, OrgId
+from .core.job import ErrorInformation, FailureCode, MaintenanceJob
+from .core.organization import OrgSnapshot
+from .core.outcomes import RequestOutcome, Started
+from .errors import ShutdownError
+from .worker import Heart, JobRun, Worker
+
+_log = logging.getLogger("aggmaint.engine")
+
+
+class Runner:
+    """Runs granted jobs on `executor` (None: in the calling thread) in at most as many places as `slots` has."""
+
+    def __init__(
+        self, committer: Committer, worker: Worker, slots: Slots, executor: Executor | None, *, wake: Callable[[], None]
+    ) -> None:
+        self._committer = committer
+        self._worker = worker
+        self._slots = slots
+        self._heart = None if executor is None else Heart(committer.settings.heartbeat_s)
+        self._executor = executor or CallingThreadExecutor()
+        self._wake = wake
+        self._ended = threading.Condition()
+        self._working = 0
+        self._lock = threading.Lock()
+        self._runs: dict[JobId, JobRun] = {}
+        self._queued: dict[OrgId, datetime] = {}
+        self._left_waiting = False
+
+    def request(self, change: Callable[[Grant | None], Settled[RequestOutcome]]) -> RequestOutcome:
+        """Make a change that may grant a job, offering a free place; launch what was granted."""
+        grant = self._slots.offer()
+        settled: Settled[RequestOutcome] | None = None
+        try:
+            settled = change(grant)
+        finally:
+            if grant and (settled is None or not isinstance(settled.answer, Started)):
+                self._slots.give_back()
+        if isinstance(settled.answer, Started):
+            self._launch(settled.document)
+            return settled.answer
+        if settled.document.pending and not settled.document.running:
+            self._queue(settled.document)
+        self._claim_queued()  # a place may have become free meanwhile, or have looked taken because of our offer
+        return settled.answer
+
+    def attend(self, org_ids: Sequence[OrgId]) -> tuple[int, int]:
+        """Do for each organisation what a tick does; how many jobs were granted, how many documents changed."""
+        offers: dict[OrgId, Grant] = {}
+
+        def decide(document: OrgSnapshot, basis: Basis) -> Decision[MaintenanceJob | None]:
+            grant = self._slots.offer()
+            decision = decide_attention(document, basis, grant=grant)
+            if grant and decision.answer:
+                offers[document.org_id] = grant
+            elif grant:
+                self._slots.give_back()
+            else:
+                left = decision.change.document if decision.change else document
+                self._left_waiting |= left.pending is not None and left.running is None
+            return decision
+
+        attended: Mapping[OrgId, Settled[MaintenanceJob | None] | None] = {}
+        try:
+            attended = self._committer.change_many(org_ids, decide)
+        finally:
+            for org_id in offers:
+                if attended.get(org_id) is None:
+                    self._slots.give_back()
+        granted = [settled for org_id in offers if (settled := attended[org_id]) is not None]
+        for settled in granted:
+            self._launch(settled.document)
+        return len(granted), sum(1 for settled in attended.values() if settled and settled.written)
+
+    def tell(self, job_id: JobId) -> None:
+        """Let a job of this engine learn at once what has changed about it."""
+        with self._lock:
+            run = self._runs.get(job_id)
+        if run is not None:
+            run.renew()
+
+    def wait_for_an_end(self, timeout_s: float) -> None:
+        """Return when a job of this engine ends, or after `timeout_s`."""
+        with self._ended:
+            self._ended.wait(timeout_s)
+
+    def wait_until_idle(self, timeout_s: float | None) -> bool:
+        """Wait until nothing runs here and nothing follows; False when `timeout_s` passed before (None: no limit)."""
+        with self._ended:
+            return self._ended.wait_for(lambda: self._working == 0, timeout_s)
+
+    def close(self, timeout_s: float) -> bool:
+        """Offer no places any more, tell running jobs to stop, wait, and end those that do not listen (then False)."""
+        self._slots.close()
+        for run in self._local_runs():
+            run.stop(ShutdownError())
+        stopped = self._slots.wait_until_free(timeout_s)
+        if not stopped:
+            error = ErrorInformation(FailureCode.SHUTDOWN, "the process shut down while the job ran")
+            for run in self._local_runs():
+                self._worker.finish(run, Ending(error=error))
+        if self._heart:
+            self._heart.stop()
+        return stopped
+
+    def _launch(self, document: OrgSnapshot) -> None:
+        assert document.running is not None, "only granted jobs are launched"
+        run = JobRun(document.running, self._committer, self_renewing=self._heart is None)
+        with self._lock:
+            self._runs[run.job.id] = run
+        with self._ended:
+            self._working += 1
+        if self._heart:
+            self._heart.add(run)
+        try:
+            self._executor.submit(self._work, run)
+        except RuntimeError as exc:
+            if not self._forget(run):
+                raise  # the calling thread ran it
+            _log.exception("job %s of %r can not run: the executor takes no work", run.job.id, run.org_id)
+            error = ErrorInformation(FailureCode.SHUTDOWN, f"the executor takes no work: {exc}")
+            self._worker.finish(run, Ending(error=error))
+            self._done_working()
+
+    def _work(self, run: JobRun) -> None:
+        try:
+            document = self._run(run)
+            if document is not None and document.pending:
+                self._queue(document)
+            self._claim_queued()
+            if self._left_waiting:
+                self._left_waiting = False
+                self._wake()
+        finally:
+            self._done_working()
+
+    def _done_working(self) -> None:
+        with self._ended:
+            self._working -= 1
+            self._ended.notify_all()
+
+    def _run(self, run: JobRun) -> OrgSnapshot | None:
+        try:
+            return self._worker.run(run)
+        finally:
+            self._forget(run)
+
+    def _forget(self, run: JobRun) -> bool:
+        """Give the job's place back; False if that was done before."""
+        with self._lock:
+            if self._runs.pop(run.job.id, None) is None:
+                return False
+        if self._heart:
+            self._heart.remove(run)
+        self._slots.give_back()
+        with self._ended:
+            self._ended.notify_all()
+        return True
+
+    def _queue(self, document: OrgSnapshot) -> None:
+        assert document.pending is not None, "only what waits is queued"
+        with self._lock:
+            self._queued.setdefault(document.org_id, document.pending.created_at)
+        self._wake()
+
+    def _claim_queued(self) -> None:
+        """Claim what waits in this engine's own queue, the oldest first, as long as places are free."""
+        while True:
+            grant = self._slots.offer()
+            if grant is None:
+                return
+            with self._lock:
+                org_id = min(self._queued, key=self._queued.__getitem__, default=None)
+                if org_id is not None:
+                    del self._queued[org_id]
+            if org_id is None:
+                self._slots.give_back()
+                return
+            self._claim(org_id, grant)
+
+    def _claim(self, org_id: OrgId, grant: Grant) -> None:
+        settled: Settled[MaintenanceJob | None] | None = None
+        try:
+            settled = self._committer.change(org_id, lambda doc, basis: decide_attention(doc, basis, grant=grant))
+        finally:
+            if settled is None or settled.answer is None:
+                self._slots.give_back()
+        if settled.answer is not None:
+            self._launch(settled.document)
+
+    def _local_runs(self) -> list[JobRun]:
+        with self._lock:
+            return list(self._runs.values())

@@ -1,0 +1,229 @@
+"""A plan as a value: what is decided about every candidate, and the steps that follow from it.
+
+Frozen, hashable, and JSON by `to_json`. Decisions explain (one per candidate, those that need nothing included); steps are
+what a run does, in their order. The JSON folds decisions that differ in their partition only into one entry.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from attrs import frozen
+
+from .model import AggregateDefinition, InstanceStatus
+from .observation import InstanceRecord
+from .periods import Period
+from .reasons import MEANINGS, Reason, Weight
+
+
+class Subject(StrEnum):
+    DEFINITION = "definition"
+    PARTITION = "partition"
+    INSTANCE = "instance"
+    VIEW = "view"
+    OBJECT = "object"
+
+
+class Action(StrEnum):
+    """What is done about a candidate. `report`: nothing but telling; `refuse`: it would be done, but may not."""
+
+    NONE = "none"
+    BUILD = "build"
+    REFRESH = "refresh"
+    REMOVE = "remove"
+    NOTE = "note"
+    RETIRE = "retire"
+    DROP = "drop"
+    FORGET = "forget"
+    RESTORE_VIEW = "restore_view"
+    REPORT = "report"
+    REFUSE = "refuse"
+
+
+@frozen
+class Decision:
+    """Why, and what, about one candidate. `aggregate` is `cube.name`, or the object's name for foreign objects."""
+
+    subject: Subject
+    reason: Reason
+    action: Action
+    aggregate: str
+    words: str
+    definition_id: str | None = None
+    partition: str | None = None
+    instance_id: str | None = None
+
+    @property
+    def weight(self) -> Weight:
+        return MEANINGS[self.reason].weight
+
+
+@frozen
+class PartitionRefresh:
+    """One period to be written anew. `token` None: the source has no rows of it, it is removed."""
+
+    period: Period
+    token: str | None
+    reason: Reason
+
+
+@frozen
+class RetireStep:
+    """Take an instance out of service: its status changes and, if it is ours, its view is dropped."""
+
+    instance: InstanceRecord
+    status: InstanceStatus
+    reason: Reason
+    drop_view: bool
+
+
+@frozen
+class RefreshStep:
+    """Publish these periods of an instance together, and note the sources' tokens. No periods: note the tokens only."""
+
+    definition: AggregateDefinition
+    instance: InstanceRecord
+    partitions: tuple[PartitionRefresh, ...]
+    source_tokens: tuple[tuple[str, str], ...]
+
+
+@frozen
+class ViewStep:
+    """Make the view of an active instance again."""
+
+    definition: AggregateDefinition
+    instance: InstanceRecord
+
+
+@frozen
+class BuildStep:
+    """Build a new instance beside, then switch the view to it. `supersedes` is the one that serves until then."""
+
+    definition: AggregateDefinition
+    supersedes: InstanceRecord | None
+
+
+@frozen
+class DropStep:
+    """Drop an instance's table (if there is one that is ours) and mark it deleted."""
+
+    instance: InstanceRecord
+    drop_table: bool
+    reason: Reason
+
+
+@frozen
+class ForgetStep:
+    """Remove the record of an instance that was deleted long ago."""
+
+    instance: InstanceRecord
+
+
+Step = RetireStep | RefreshStep | ViewStep | BuildStep | DropStep | ForgetStep
+
+_STEP_ACTIONS: Mapping[type, Action] = {
+    RetireStep: Action.RETIRE,
+    RefreshStep: Action.REFRESH,
+    ViewStep: Action.RESTORE_VIEW,
+    BuildStep: Action.BUILD,
+    DropStep: Action.DROP,
+    ForgetStep: Action.FORGET,
+}
+
+
+def step_action(step: Step) -> Action:
+    if isinstance(step, RefreshStep) and not step.partitions:
+        return Action.NOTE
+    return _STEP_ACTIONS[type(step)]
+
+
+def step_label(step: Step) -> str:
+    """`cube.name` of the aggregate that the step is about."""
+    if isinstance(step, RefreshStep | ViewStep | BuildStep):
+        return step.definition.label
+    return step.instance.label
+
+
+def step_to_json(step: Step) -> dict[str, Any]:
+    """{"action", "aggregate", "definition_id", "instance_id" or null, "table" or null, "partitions": [keys]}."""
+    instance = None if isinstance(step, BuildStep) else step.instance
+    definition_id = step.definition.id if isinstance(step, BuildStep) else step.instance.definition_id
+    return {
+        "action": step_action(step).value,
+        "aggregate": step_label(step),
+        "definition_id": definition_id,
+        "instance_id": instance and instance.id,
+        "table": instance and instance.table_name,
+        "partitions": [each.period.key for each in step.partitions] if isinstance(step, RefreshStep) else [],
+    }
+
+
+def decisions_to_json(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
+    """One entry per group of decisions that differ in their partition only, in the order of their first member.
+
+    {"subject", "reason", "weight", "action", "aggregate", "definition_id", "instance_id", "partitions": [keys], "words"}
+    """
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for each in decisions:
+        key = (each.subject, each.reason, each.action, each.aggregate, each.definition_id, each.instance_id, each.words)
+        keys = groups.setdefault(key, [])
+        if each.partition is not None:
+            keys.append(each.partition)
+    return [
+        {
+            "subject": subject.value,
+            "reason": reason.value,
+            "weight": MEANINGS[reason].weight.value,
+            "action": action.value,
+            "aggregate": aggregate,
+            "definition_id": definition_id,
+            "instance_id": instance_id,
+            "partitions": partitions,
+            "words": words,
+        }
+        for (subject, reason, action, aggregate, definition_id, instance_id, words), partitions in groups.items()
+    ]
+
+
+def decisions_about(
+    entries: Sequence[Mapping[str, Any]], aggregate: str, partition: str | None = None
+) -> list[Mapping[str, Any]]:
+    """Of `decisions_to_json` entries, those about an aggregate (its name, `cube.name` or definition id), or a partition.
+
+    For `why`: a partition is named by its key (`2024-03`). Empty if nothing was decided about it.
+    """
+    mine = [
+        each
+        for each in entries
+        if aggregate in (each["aggregate"], each["definition_id"], str(each["aggregate"]).partition(".")[2])
+    ]
+    if partition is None:
+        return mine
+    return [each for each in mine if partition in each["partitions"]]
+
+
+@frozen
+class MaintenancePlan:
+    """What a run would do, and why. `steps` are in the order in which they are done."""
+
+    organization_id: str
+    schema: str
+    planned_at: datetime
+    decisions: tuple[Decision, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def writes(self) -> bool:
+        """False if there is nothing to do: such a run issues no write statement."""
+        return bool(self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "organization_id": self.organization_id,
+            "schema": self.schema,
+            "planned_at": self.planned_at.isoformat().replace("+00:00", "Z"),
+            "writes": self.writes,
+            "decisions": decisions_to_json(self.decisions),
+            "steps": [step_to_json(step) for step in self.steps],
+        }

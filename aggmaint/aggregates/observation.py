@@ -1,0 +1,183 @@
+"""What one look at a warehouse found: frozen facts, no judgement. `plan.py` judges them.
+
+An observation is of one snapshot, where the engine has snapshots: the ledger, the tables and the tokens belong together,
+and what is staged from it belongs to it too. Facts that could not be had are absent and say why (`Failure`); they
+are never guessed.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+
+from attrs import Factory, frozen
+
+from .model import AggregateDefinition, InstanceStatus
+from .naming import Tag
+from .periods import Period
+
+
+@frozen
+class Column:
+    """A column's name and its type, as the warehouse writes it."""
+
+    name: str
+    type: str
+
+
+@frozen
+class ControlState:
+    """The control row of a managed schema: whose it is, and the newest claim."""
+
+    installation: str
+    org_id: str
+    generation: int
+    fence: int
+    touch: int
+    open: bool
+    build: str
+
+
+@frozen
+class PartitionRecord:
+    """A ledger row: what was published for one period. `token` is the source's, `content` the table's own."""
+
+    period: Period
+    rows: int
+    token: str
+    content: str
+    build_id: str
+    published_at: datetime
+
+
+@frozen
+class InstanceRecord:
+    """A ledger row: one physical table, from its intent to its end.
+
+    `since_at` is when it got its present status. `generation` and `fence` are those of the job that built it.
+    `source_tokens` are (source key, token) pairs of joined and depended-on sources.
+    """
+
+    id: str
+    definition_id: str
+    label: str
+    table_name: str
+    view_name: str
+    status: InstanceStatus
+    since_at: datetime
+    generation: int
+    fence: int
+    definition_hash: str
+    structure_hash: str
+    build_id: str
+    started_at: datetime
+    built_at: datetime | None = None
+    published_at: datetime | None = None
+    rows: int = 0
+    columns: tuple[Column, ...] = ()
+    reason: str | None = None
+    message: str | None = None
+    partitions: tuple[PartitionRecord, ...] = ()
+    source_tokens: tuple[tuple[str, str], ...] = ()
+
+
+class ObjectKind(StrEnum):
+    TABLE = "table"
+    VIEW = "view"
+    OTHER = "other"
+
+
+@frozen
+class SchemaObject:
+    """A table or view that is in the managed schema, with the tag of its comment, if it has one."""
+
+    name: str
+    kind: ObjectKind
+    tag: Tag | None = None
+
+
+class FailureKind(StrEnum):
+    """Why facts could not be had: the definition does not fit, a source is not there, or a query broke off."""
+
+    DEFINITION = "definition"
+    SOURCE = "source"
+    QUERY = "query"
+
+
+@frozen
+class Failure:
+    kind: FailureKind
+    message: str
+
+
+@frozen
+class PartitionContent:
+    """What a table holds for one period now: rows, and the content token over all its columns."""
+
+    period: Period
+    rows: int
+    content: str
+
+
+@frozen
+class TableFacts:
+    """What was found of an active instance's table; `columns` None: it is not there. `unreadable`: the probe's error."""
+
+    columns: tuple[Column, ...] | None = None
+    unreadable: str | None = None
+    contents: tuple[PartitionContent, ...] = ()
+
+
+@frozen
+class DefinitionFacts:
+    """What was found of a definition's sources.
+
+    columns        the columns that a build would make now.
+    source_tokens  (source key, token) of the joined and depended-on sources, ungrouped; empty if it has none.
+    tokens         the source token of each period; None where it was not read, because nothing is there to compare
+                   it with, or because no joined source moved.
+    """
+
+    columns: tuple[Column, ...] = ()
+    source_tokens: tuple[tuple[str, str], ...] = ()
+    tokens: tuple[tuple[Period, str], ...] | None = None
+    failure: Failure | None = None
+
+
+@frozen
+class Observation:
+    """One look. `control` None: the managed schema is not there yet.
+
+    `reader` is the (generation, number) of the observing job's fence, None for a reader that is no job. `tables` is by
+    instance id, of active instances only; `definitions` by definition id.
+    """
+
+    schema: str
+    installation: str
+    org_id: str
+    control: ControlState | None = None
+    reader: tuple[int, int] | None = None
+    instances: tuple[InstanceRecord, ...] = ()
+    objects: tuple[SchemaObject, ...] = ()
+    tables: Mapping[str, TableFacts] = Factory(dict)
+    definitions: Mapping[str, DefinitionFacts] = Factory(dict)
+
+
+def active_instance(definition_id: str, instances: tuple[InstanceRecord, ...]) -> InstanceRecord | None:
+    """The instance that serves a definition; None if none does."""
+    return next(
+        (each for each in instances if each.definition_id == definition_id and each.status is InstanceStatus.ACTIVE),
+        None,
+    )
+
+
+def serves(instance: InstanceRecord, definition: AggregateDefinition, columns: tuple[Column, ...]) -> bool:
+    """True if the instance was made from this very definition and a build would still make these columns.
+
+    Only then is there anything to compare tokens with.
+    """
+    return instance.definition_hash == definition.definition_hash and instance.columns == columns
+
+
+def source_moved(instance: InstanceRecord, source_tokens: tuple[tuple[str, str], ...]) -> bool:
+    """True if a joined or depended-on source has another token than at the last publish (or an unknown one)."""
+    return dict(instance.source_tokens) != dict(source_tokens)

@@ -1,0 +1,112 @@
+"""Partitions as periods: their keys, and their half-open ranges in UTC.
+
+A warehouse knows a period by the DATE on which it begins in the partition's zone. `period_of` turns the text of that date
+into a `Period`: a key for people (`2024`, `2024-Q1`, `2024-03`, `2024-03-04` for days and weeks) and the instants
+between which it lies, `starts_at <= instant < ends_at`. Days of 23 and 25 hours come out right, because both ends are
+midnights of the zone. Two periods have no range: `null` (rows without a value) and `all` (an aggregate in one piece).
+Dates that Python can not hold (before year 1, after 9999, infinity) keep the warehouse's text as their key.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from attrs import frozen
+
+from .model import Granularity, PartitionBy
+
+
+@frozen
+class Period:
+    """One partition's identity. `starts_on` is the warehouse's text of the first date; None for `null` and `all`."""
+
+    key: str
+    starts_on: str | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+
+
+NULL_PERIOD = Period("null")
+WHOLE_PERIOD = Period("all")
+
+
+def _next_start(start: date, granularity: Granularity) -> date:
+    match granularity:
+        case Granularity.DAY:
+            return start + timedelta(days=1)
+        case Granularity.WEEK:
+            return start + timedelta(days=7)
+        case Granularity.MONTH:
+            return _add_months(start, 1)
+        case Granularity.QUARTER:
+            return _add_months(start, 3)
+        case Granularity.YEAR:
+            return date(start.year + 1, start.month, start.day)
+
+
+def _add_months(start: date, months: int) -> date:
+    index = start.year * 12 + start.month - 1 + months
+    return date(index // 12, index % 12 + 1, start.day)
+
+
+def _key(start: date, granularity: Granularity) -> str:
+    match granularity:
+        case Granularity.YEAR:
+            return f"{start.year:04d}"
+        case Granularity.QUARTER:
+            return f"{start.year:04d}-Q{(start.month + 2) // 3}"
+        case Granularity.MONTH:
+            return f"{start.year:04d}-{start.month:02d}"
+        case Granularity.DAY | Granularity.WEEK:
+            return start.isoformat()
+
+
+def _midnight(day: date, zone: str) -> datetime | None:
+    try:
+        return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+@lru_cache(maxsize=65536)
+def period_of(starts_on: str | None, partition: PartitionBy | None) -> Period:
+    """The period that begins on `starts_on` (the warehouse's text of a DATE; None is the NULL partition)."""
+    if partition is None:
+        return WHOLE_PERIOD
+    if starts_on is None:
+        return NULL_PERIOD
+    try:
+        start = date.fromisoformat(starts_on)
+    except ValueError:
+        return Period(starts_on, starts_on)
+    try:
+        end = _midnight(_next_start(start, partition.granularity), partition.zone)
+    except (ValueError, OverflowError):
+        end = None
+    return Period(_key(start, partition.granularity), starts_on, _midnight(start, partition.zone), end)
+
+
+def date_bounds(periods: Iterable[Period], partition: PartitionBy) -> tuple[str, str] | None:
+    """ISO dates [from, until) that hold all rows of these periods, or None if one of them has no dates.
+
+    Exact in UTC; a day wider on both sides in other zones. For pruning only: it never decides on its own.
+    """
+    starts: list[date] = []
+    ends: list[date] = []
+    for period in periods:
+        if period == NULL_PERIOD:
+            continue
+        try:
+            start = date.fromisoformat(period.starts_on or "")
+            ends.append(_next_start(start, partition.granularity))
+        except (ValueError, OverflowError):
+            return None
+        starts.append(start)
+    if not starts:
+        return None
+    margin = timedelta(days=0 if partition.zone == "UTC" else 1)
+    try:
+        return (min(starts) - margin).isoformat(), (max(ends) + margin).isoformat()
+    except OverflowError:
+        return None

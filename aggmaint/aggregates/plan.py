@@ -1,0 +1,203 @@
+"""The planner: from definitions and one observation to a plan. Pure; every rule of a run's choice is here or beside.
+
+Theory of operation
+-------------------
+Candidates are definitions, the partitions and the view of healthy instances, all instances of the ledger, and all objects
+of the schema. Each gets exactly one decision. The order of the steps makes every state on the way a good one:
+
+    retire what is broken or no longer wanted     off the view at once: a wrong answer is worse than none
+    refresh stale partitions, note moved tokens   each aggregate in one publish
+    make missing views again
+    build beside, switch                          the old instance serves until its successor does
+    drop what is past its grace, forget old records
+
+`_plan_instances.py` judges instances and objects, `_plan_partitions.py` partitions; this file definitions. The first
+rule that applies wins, in the order of the code.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ._plan_instances import judge_table, ours, plan_instances, plan_objects
+from ._plan_partitions import plan_partitions
+from .decisions import (
+    Action,
+    BuildStep,
+    Decision,
+    DropStep,
+    ForgetStep,
+    MaintenancePlan,
+    RefreshStep,
+    RetireStep,
+    Step,
+    Subject,
+    ViewStep,
+)
+from .model import AggregateDefinition
+from .observation import (
+    DefinitionFacts,
+    FailureKind,
+    InstanceRecord,
+    Observation,
+    TableFacts,
+    active_instance,
+    source_moved,
+)
+from .policy import Policy
+from .reasons import MEANINGS, Reason
+
+_ORDER: tuple[type, ...] = (RetireStep, RefreshStep, ViewStep, BuildStep, DropStep, ForgetStep)
+
+_FAILURES = {
+    FailureKind.DEFINITION: Reason.DEFINITION_INVALID,
+    FailureKind.SOURCE: Reason.SOURCE_UNAVAILABLE,
+    FailureKind.QUERY: Reason.QUERY_FAILED,
+}
+
+Planned = tuple[list[Decision], list[Step]]
+
+
+def plan_maintenance(
+    definitions: Sequence[AggregateDefinition], observation: Observation, policy: Policy, now: datetime
+) -> MaintenancePlan:
+    """Decide about every candidate. `now` (aware UTC) judges graces; the observation is of this very moment.
+
+    All definitions are of one organisation, and `observation.definitions` has facts or a failure of each that is not
+    blocked.
+    """
+    ordered = sorted(definitions, key=lambda each: (each.label.casefold(), each.id))
+    decisions: list[Decision] = []
+    steps: list[Step] = []
+    for part in (
+        *(_plan_definition(each, observation, policy) for each in ordered),
+        plan_instances(ordered, observation, policy, now),
+        plan_objects(observation),
+    ):
+        decisions.extend(part[0])
+        steps.extend(part[1])
+    steps.sort(key=lambda step: _ORDER.index(type(step)))
+    return MaintenancePlan(observation.org_id, observation.schema, now, tuple(decisions), tuple(steps))
+
+
+def _plan_definition(definition: AggregateDefinition, observation: Observation, policy: Policy) -> Planned:
+    if definition.blocked:
+        return _only(definition, Reason.DEFINITION_BLOCKED, Action.NONE, MEANINGS[Reason.DEFINITION_BLOCKED].sentence)
+    facts = observation.definitions[definition.id]
+    if facts.failure is not None:
+        return _only(definition, _FAILURES[facts.failure.kind], Action.REFUSE, facts.failure.message)
+    taken = _view_taken(definition, observation)
+    if taken is not None:
+        return _only(definition, Reason.VIEW_NAME_TAKEN, Action.REFUSE, taken)
+    if facts.tokens is not None and len(facts.tokens) > policy.partitions_max:
+        words = (
+            f"the sources have {len(facts.tokens)} periods, more than partitions_max={policy.partitions_max}; "
+            "choose a coarser granularity, filter absurd dates out, or raise partitions_max"
+        )
+        return _only(definition, Reason.TOO_MANY_PARTITIONS, Action.REFUSE, words)
+    instance = active_instance(definition.id, observation.instances)
+    build = _build_reason(definition, instance, facts, observation)
+    if build is not None:
+        reason, words = build
+        serving = instance if reason is not Reason.BUILD_BROKEN else None
+        return [_decision(definition, reason, Action.BUILD, words)], [BuildStep(definition, serving)]
+    assert instance is not None
+    return _plan_serving(definition, instance, facts, observation)
+
+
+def _build_reason(
+    definition: AggregateDefinition, instance: InstanceRecord | None, facts: DefinitionFacts, observation: Observation
+) -> tuple[Reason, str] | None:
+    """Why a new instance must be built, in words; None if the active one can be kept."""
+    if instance is None:
+        last = [each for each in observation.instances if each.definition_id == definition.id]
+        if not last:
+            return Reason.BUILD_FIRST, "never built"
+        newest = max(last, key=lambda each: (each.started_at, each.id))
+        because = f": {newest.message}" if newest.message else ""
+        return Reason.BUILD_AGAIN, f"the last instance ({newest.table_name}) is {newest.status.value}{because}"
+    health, words = judge_table(instance, observation)
+    if health is not Reason.INSTANCE_HEALTHY:
+        return Reason.BUILD_BROKEN, words
+    if instance.definition_hash != definition.definition_hash:
+        what = "columns" if instance.structure_hash != definition.structure_hash else "source or name"
+        return (
+            Reason.BUILD_DEFINITION_CHANGED,
+            f"the definition changed ({what}); {instance.table_name} serves until then",
+        )
+    if instance.columns != facts.columns:
+        before = {each.name: each.type for each in instance.columns}
+        moved = [f"{c.name} {before.get(c.name)} -> {c.type}" for c in facts.columns if before.get(c.name) != c.type]
+        return Reason.BUILD_SOURCE_TYPES_CHANGED, f"columns would change: {', '.join(moved[:5])}"
+    return None
+
+
+def _plan_serving(
+    definition: AggregateDefinition, instance: InstanceRecord, facts: DefinitionFacts, observation: Observation
+) -> Planned:
+    """A healthy instance of this very definition: its partitions and its view."""
+    table = observation.tables.get(instance.id, TableFacts())
+    partitions, refreshes = plan_partitions(definition, instance, facts, table)
+    decisions, steps = [], list[Step]()
+    total = len(partitions)
+    if refreshes:
+        keys = ", ".join(each.period.key for each in refreshes[:6]) + (", …" if len(refreshes) > 6 else "")
+        words = f"{len(refreshes)} of {total} partitions to refresh: {keys}"
+        decisions.append(_decision(definition, Reason.DEFINITION_STALE, Action.REFRESH, words, instance.id))
+    elif source_moved(instance, facts.source_tokens):
+        words = f"a joined source changed, but the result of no partition ({total})"
+        decisions.append(_decision(definition, Reason.DEFINITION_UNAFFECTED, Action.NOTE, words, instance.id))
+    else:
+        words = f"every partition is current ({total})"
+        decisions.append(_decision(definition, Reason.DEFINITION_FRESH, Action.NONE, words, instance.id))
+    if refreshes or source_moved(instance, facts.source_tokens):
+        steps.append(RefreshStep(definition, instance, tuple(refreshes), facts.source_tokens))
+    decisions.extend(partitions)
+    view, view_step = _plan_view(definition, instance, observation)
+    return [*decisions, view], [*steps, *view_step]
+
+
+def _plan_view(
+    definition: AggregateDefinition, instance: InstanceRecord, observation: Observation
+) -> tuple[Decision, list[Step]]:
+    name = definition.view_name
+    there = next((each for each in observation.objects if each.name.casefold() == name.casefold()), None)
+    if there is not None and there.tag is not None and there.tag.instance_id == instance.id:
+        words = f"view {name} reads {instance.table_name}"
+        return Decision(
+            Subject.VIEW, Reason.VIEW_CURRENT, Action.NONE, definition.label, words, definition.id, None, instance.id
+        ), []
+    state = "gone" if there is None else "of another instance"
+    words = f"view {name} is {state}; it is made again over {instance.table_name}"
+    decision = Decision(
+        Subject.VIEW,
+        Reason.VIEW_MISSING,
+        Action.RESTORE_VIEW,
+        definition.label,
+        words,
+        definition.id,
+        None,
+        instance.id,
+    )
+    return decision, [ViewStep(definition, instance)]
+
+
+def _view_taken(definition: AggregateDefinition, observation: Observation) -> str | None:
+    """A remedy, if an object that is not ours has the view's name."""
+    name = definition.view_name
+    for each in observation.objects:
+        if each.name.casefold() == name.casefold() and not ours(each, observation, definition.id):
+            return (
+                f"{each.kind.value} {each.name!r} in schema {observation.schema} was not made for this aggregate and has "
+                "the name of its view; rename or remove it, or rename the aggregate"
+            )
+    return None
+
+
+def _decision(
+    definition: AggregateDefinition, reason: Reason, action: Action, words: str, instance_id: str | None = None
+) -> Decision:
+    return Decision(Subject.DEFINITION, reason, action, definition.label, words, definition.id, None, instance_id)
+
+
+def _only(definition: AggregateDefinition, reason: Reason, action: Action, words: str) -> Planned:
+    return [_decision(definition, reason, action, words)], []

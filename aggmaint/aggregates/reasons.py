@@ -1,0 +1,140 @@
+"""The closed vocabulary of reasons: why each candidate is, or is not, worked on.
+
+A run looks at candidates: definitions, partitions, instances, views, and objects in the schema. Each gets exactly one
+decision, and each decision exactly one reason of this list, those that need nothing included. Codes are stable: programs may
+compare them. The weight says what a reason means for the run: `fine` nothing to say, `work` something to do, `finding`
+worth telling, `problem` something that should have been done can not be (the report is not complete).
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from attrs import frozen
+
+
+class Weight(StrEnum):
+    FINE = "fine"
+    WORK = "work"
+    FINDING = "finding"
+    PROBLEM = "problem"
+
+
+class Reason(StrEnum):
+    # definitions
+    DEFINITION_FRESH = "definition_fresh"
+    DEFINITION_STALE = "definition_stale"
+    DEFINITION_UNAFFECTED = "definition_unaffected"
+    DEFINITION_BLOCKED = "definition_blocked"
+    DEFINITION_INVALID = "definition_invalid"
+    SOURCE_UNAVAILABLE = "source_unavailable"
+    QUERY_FAILED = "query_failed"
+    VIEW_NAME_TAKEN = "view_name_taken"
+    TOO_MANY_PARTITIONS = "too_many_partitions"
+    BUILD_FIRST = "build_first"
+    BUILD_AGAIN = "build_again"
+    BUILD_BROKEN = "build_broken"
+    BUILD_DEFINITION_CHANGED = "build_definition_changed"
+    BUILD_SOURCE_TYPES_CHANGED = "build_source_types_changed"
+    # partitions
+    PARTITION_FRESH = "partition_fresh"
+    PARTITION_NEW = "partition_new"
+    PARTITION_CHANGED = "partition_changed"
+    PARTITION_EMPTIED = "partition_emptied"
+    PARTITION_DAMAGED = "partition_damaged"
+    PARTITION_UNVERIFIABLE = "partition_unverifiable"
+    DEPENDENCY_CHANGED = "dependency_changed"
+    # instances
+    INSTANCE_HEALTHY = "instance_healthy"
+    INSTANCE_MISSING = "instance_missing"
+    INSTANCE_REPLACED = "instance_replaced"
+    INSTANCE_COLUMNS_DIFFER = "instance_columns_differ"
+    INSTANCE_UNREADABLE = "instance_unreadable"
+    INSTANCE_DEACTIVATED = "instance_deactivated"
+    INSTANCE_UNDEFINED = "instance_undefined"
+    MASS_DROP_REFUSED = "mass_drop_refused"
+    INSTANCE_BUILDING = "instance_building"
+    INSTANCE_ABANDONED = "instance_abandoned"
+    INSTANCE_FAILED_KEPT = "instance_failed_kept"
+    INSTANCE_FAILED_EXPIRED = "instance_failed_expired"
+    INSTANCE_RETIRED_KEPT = "instance_retired_kept"
+    INSTANCE_RETIRED_EXPIRED = "instance_retired_expired"
+    INSTANCE_LEFT_OVER = "instance_left_over"
+    INSTANCE_DELETED = "instance_deleted"
+    INSTANCE_FORGOTTEN = "instance_forgotten"
+    # views and other objects
+    VIEW_CURRENT = "view_current"
+    VIEW_MISSING = "view_missing"
+    OBJECT_FOREIGN = "object_foreign"
+
+
+@frozen
+class ReasonMeaning:
+    weight: Weight
+    sentence: str
+
+
+def _table() -> Mapping[Reason, ReasonMeaning]:
+    fine, work, finding, problem = Weight.FINE, Weight.WORK, Weight.FINDING, Weight.PROBLEM
+    rows: Mapping[Reason, tuple[Weight, str]] = {
+        Reason.DEFINITION_FRESH: (fine, "Every partition was compared with its source and is current."),
+        Reason.DEFINITION_STALE: (work, "At least one partition is not current; only those are refreshed."),
+        Reason.DEFINITION_UNAFFECTED: (
+            work,
+            "A joined source changed, but no partition's result: only its token is noted.",
+        ),
+        Reason.DEFINITION_BLOCKED: (fine, "The definition is deactivated by hand: it is neither built nor served."),
+        Reason.DEFINITION_INVALID: (problem, "The definition can not be used; what was built before stays in service."),
+        Reason.SOURCE_UNAVAILABLE: (problem, "A source could not be read; what was built before stays in service."),
+        Reason.QUERY_FAILED: (problem, "The warehouse broke off the aggregate's query; what was built before stays."),
+        Reason.VIEW_NAME_TAKEN: (problem, "An object that is not ours has the name of the aggregate's view."),
+        Reason.TOO_MANY_PARTITIONS: (problem, "The sources have more periods than the policy allows."),
+        Reason.BUILD_FIRST: (work, "The aggregate was never built."),
+        Reason.BUILD_AGAIN: (work, "No instance is in service: the last one failed, was retired or was found broken."),
+        Reason.BUILD_BROKEN: (work, "The health check found the table missing or broken; a new one is built."),
+        Reason.BUILD_DEFINITION_CHANGED: (work, "The definition changed; a new table is built beside the old one."),
+        Reason.BUILD_SOURCE_TYPES_CHANGED: (
+            work,
+            "The sources' types changed the columns; a new table is built beside.",
+        ),
+        Reason.PARTITION_FRESH: (
+            fine,
+            "The source's fingerprint is the one that was published, and the table is whole.",
+        ),
+        Reason.PARTITION_NEW: (work, "The source has rows of a period that the aggregate has not."),
+        Reason.PARTITION_CHANGED: (work, "The source's fingerprint of the period differs from the published one."),
+        Reason.PARTITION_EMPTIED: (work, "The source has no rows of the period any more."),
+        Reason.PARTITION_DAMAGED: (finding, "The table's rows of the period are not those that were published."),
+        Reason.PARTITION_UNVERIFIABLE: (work, "The published fingerprint was made by another engine version or rule."),
+        Reason.DEPENDENCY_CHANGED: (work, "A source that the definition depends on as a whole changed."),
+        Reason.INSTANCE_HEALTHY: (fine, "The table is there, readable, ours and has its columns."),
+        Reason.INSTANCE_MISSING: (finding, "The table is gone; the instance leaves the view at once."),
+        Reason.INSTANCE_REPLACED: (
+            finding,
+            "Something that is not ours stands where the table was; it is not touched.",
+        ),
+        Reason.INSTANCE_COLUMNS_DIFFER: (finding, "The table's columns are not those that were built."),
+        Reason.INSTANCE_UNREADABLE: (finding, "The table could not be read."),
+        Reason.INSTANCE_DEACTIVATED: (work, "The definition is blocked: the instance leaves the view."),
+        Reason.INSTANCE_UNDEFINED: (work, "The definition is gone: the instance leaves the view."),
+        Reason.MASS_DROP_REFUSED: (
+            problem,
+            "Too many definitions are gone at once; nothing is retired without approval.",
+        ),
+        Reason.INSTANCE_BUILDING: (fine, "A job builds it now."),
+        Reason.INSTANCE_ABANDONED: (work, "Its builder died or lost its job; what it left is dropped."),
+        Reason.INSTANCE_FAILED_KEPT: (fine, "It failed, was cancelled or found unreliable; kept for the grace."),
+        Reason.INSTANCE_FAILED_EXPIRED: (work, "It failed, was cancelled or found unreliable; the grace is over."),
+        Reason.INSTANCE_RETIRED_KEPT: (fine, "It was superseded or deactivated; kept for queries that still read it."),
+        Reason.INSTANCE_RETIRED_EXPIRED: (work, "It was superseded or deactivated; the grace is over."),
+        Reason.INSTANCE_LEFT_OVER: (work, "A table of ours came after its instance was deleted; it is dropped."),
+        Reason.INSTANCE_DELETED: (fine, "Its table is dropped; the record is kept for a while."),
+        Reason.INSTANCE_FORGOTTEN: (work, "It was deleted long ago; its record is removed."),
+        Reason.VIEW_CURRENT: (fine, "The view reads the active instance."),
+        Reason.VIEW_MISSING: (finding, "The view is gone or reads another table; it is made again."),
+        Reason.OBJECT_FOREIGN: (finding, "The object is not provably ours; it is never touched."),
+    }
+    return {reason: ReasonMeaning(*row) for reason, row in rows.items()}
+
+
+MEANINGS: Mapping[Reason, ReasonMeaning] = _table()
+assert set(MEANINGS) == set(Reason), "every reason has a meaning"

@@ -1,0 +1,174 @@
+"""`plan` and `run`: what would be done for an organisation, and doing it. These open the warehouse."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from ..asgi.wire import job_to_wire
+from ..config import load_config
+from ..core.ids import OrgId
+from ..core.job import JobStatus, MaintenanceJob
+from ..core.outcomes import IfBusy, Queued, RefusalReason, Refused
+from ..engine import JobDetails, MaintenanceEngine
+from . import show, watching
+from .exits import Exit
+from .hosting import make_engine, the_org
+from .options import config_option, json_option, optional_org
+
+
+@click.command()
+@optional_org
+@config_option
+@json_option
+@click.option("--all", "everything", is_flag=True, help="Show what is fresh, too.")
+def plan(org: str | None, config_path: str, as_json: bool, everything: bool) -> None:
+    """Show what a run would do for ORG, and why. Reads the warehouse and writes nothing."""
+    config = load_config(config_path)
+    org_id = the_org(config, org)
+    found = config.task().plan(org_id, now=datetime.now(UTC)).to_json()
+    if as_json:
+        show.document(found)
+    else:
+        show_plan(org_id, found, everything=everything)
+
+
+def show_plan(org_id: str, plan: Mapping[str, Any], *, everything: bool = False) -> None:
+    decisions = plan["decisions"]
+    todo = [decision for decision in decisions if everything or decision["weight"] != "fine"]
+    steps = len(plan["steps"])
+    words = "nothing to do" if not steps else "1 step to do" if steps == 1 else f"{steps} steps to do"
+    show.title(f"{org_id}: {words}")
+    if todo:
+        show.table(("aggregate", "action", "partitions", "why"), [_decision_row(decision) for decision in todo])
+    fine = len(decisions) - len(todo)
+    if fine and not everything:
+        show.say(f"{fine} more decisions say that nothing is needed (--all shows them)")
+
+
+def _decision_row(decision: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return (
+        decision["aggregate"],
+        decision["action"],
+        partitions_text(decision["partitions"]),
+        f"{decision['words']} [{decision['reason']}]",
+    )
+
+
+def partitions_text(keys: Sequence[str], *, shown: int = 4) -> str:
+    if not keys:
+        return "-"
+    if len(keys) <= shown:
+        return ", ".join(keys)
+    return f"{keys[0]} … {keys[-1]} ({len(keys)})"
+
+
+@click.command()
+@optional_org
+@config_option
+@json_option
+@click.option(
+    "--if-busy",
+    type=click.Choice([choice.value for choice in IfBusy]),
+    default=IfBusy.REJECT.value,
+    show_default=True,
+    help="When a job of ORG runs already: refuse (exit 3), or ask for one more run after it.",
+)
+def run(org: str | None, config_path: str, as_json: bool, if_busy: str) -> None:
+    """Run maintenance for ORG now, and show how it goes."""
+    config = load_config(config_path)
+    org_id = the_org(config, org)
+    watched = watching.Watched(config.task(), watching.make_display(quiet=as_json))
+    engine = make_engine(config, watched, jobs_max=1)
+    engine.register_organizations([org_id])
+    _interrupt_on_terminate()
+    details = run_job(engine, org_id, IfBusy(if_busy))
+    if details is None:
+        if as_json:
+            show.document({"job": None, "queued": True})
+        return
+    if as_json:
+        show.document({"job": job_to_wire(details.job), "report": details.report})
+    else:
+        show_result(details)
+    sys.exit(exit_code_of_job(details))
+
+
+def run_job(engine: MaintenanceEngine, org_id: OrgId, if_busy: IfBusy) -> JobDetails | None:
+    """Start a job here and wait for its end, and for a follow-up if one was asked for; None if it was queued elsewhere."""
+    try:
+        outcome = engine.run_immediately(org_id, if_busy=if_busy)
+        if isinstance(outcome, Refused):
+            _refused(outcome)
+        if isinstance(outcome, Queued):
+            click.echo(f"a job of {org_id} runs already; one more run will follow it", err=True)
+            return None
+        engine.wait_until_idle()
+        return engine.get_job(org_id, outcome.job.id)
+    finally:
+        if not engine.close():
+            os._exit(Exit.INTERRUPTED)  # the job is recorded as ended; a query that does not stop must not hold us up
+
+
+def _refused(outcome: Refused) -> NoReturn:
+    if outcome.reason is RefusalReason.BUSY and outcome.running is not None:
+        job = outcome.running
+        click.echo(
+            f"aggmaint: {outcome.org_id} is being maintained already: job {job.id}, held by {job.holder}, "
+            f"{outcome.lease_left_s:.0f} s of lease left; try again later, or use --if-busy fold",
+            err=True,
+        )
+        sys.exit(Exit.ALREADY_RUNNING)
+    click.echo(f"aggmaint: maintenance of {outcome.org_id} is {outcome.reason.value}; nothing was started", err=True)
+    sys.exit(Exit.USAGE)
+
+
+def _interrupt_on_terminate() -> None:
+    """SIGTERM ends a run as Ctrl-C does: the job is told to stop and recorded as failed(shutdown)."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def exit_code_of_job(details: JobDetails) -> Exit:
+    job = details.job
+    if job.error is not None and job.error.cause == "warehouse_busy":
+        return Exit.WAREHOUSE_HELD
+    return Exit.OK if job.status is JobStatus.DONE and job.complete else Exit.STEP_FAILED
+
+
+def show_result(details: JobDetails) -> None:
+    """The job's steps, what went wrong, and one line about the job."""
+    report = details.report or {}
+    steps = report.get("details", {}).get("steps", [])
+    if steps:
+        show.table(("aggregate", "action", "partitions", "rows", "seconds"), [_step_row(step) for step in steps])
+    for error in report.get("errors", ()):
+        show.say(f"{error['step']}: {error['message']}")
+    show.say(job_sentence(details.job, report.get("summary", "")))
+
+
+def _step_row(step: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        step["aggregate"],
+        step["action"],
+        partitions_text(step["partitions"]),
+        step.get("rows"),
+        step.get("seconds"),
+    )
+
+
+def job_sentence(job: MaintenanceJob, summary: str) -> str:
+    """`job 1f0c… done in 0.41 s: …`"""
+    took = f" in {(job.ended_at - job.started_at).total_seconds():.2f} s" if job.ended_at else ""
+    if job.error is not None:
+        return f"job {job.id} failed ({job.error.code}){took}: {job.error.message}"
+    findings = "" if job.complete or job.status is JobStatus.INPROGRESS else ", not complete"
+    return f"job {job.id} {job.status}{findings}{took}" + (f": {summary}" if summary else "")

@@ -1,0 +1,396 @@
+"""aggmaint.toml: what to maintain, for whom, and where; read whole, checked whole, then turned into an engine.
+
+Theory of operation. One file describes a fleet: each `[[aggregate]]` is a *template* that holds for every organisation.
+What differs per organisation is `{org}` in a path or a table's name, or the parameter `:org` in a row filter. Loading
+renders every template for the first organisation and checks it, so that a mistake is found before anything runs; the
+definitions of the others are made when they are needed. `{org}` takes only ids that are safe in that place.
+
+`load_config` gives a frozen `Config` or raises one ConfigurationError with every problem. `Config.store()`, `.task()`,
+`.warehouse_for(org)` make the parts; this is the one module that knows every adapter, and imports each when it is named.
+The same from Python needs none of this: see `MaintenanceEngine` and `AggregateMaintenance`.
+"""
+
+import json
+import os
+import re
+import sqlite3
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
+
+from attrs import evolve, fields, frozen
+
+from ._config_reading import Problems, Section
+from .aggregates.model import (
+    AggregateDefinition,
+    Attribute,
+    Join,
+    Measure,
+    PartitionBy,
+    Source,
+)
+from .aggregates.policy import Policy
+from .core.ids import OrgId, parse_org_id
+from .core.settings import JobSettings
+from .errors import AggmaintError, ConfigurationError, InvalidDefinitionError, InvalidValueError
+
+if TYPE_CHECKING:
+    from .maintenance import AggregateMaintenance
+    from .stores.sqlite import SQLiteStore
+    from .warehouses.duckdb import DuckDBWarehouse
+
+T = TypeVar("T")
+
+CONFIG_NAME: Final = "aggmaint.toml"
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+SAFE_IN: Final = {
+    "path": re.compile(r"(?!\.+$)[A-Za-z0-9_.-]+", re.ASCII),
+    "table": re.compile(r"[A-Za-z0-9_]+", re.ASCII),
+}
+"""Which organisation ids `{org}` takes, by the place where it stands."""
+
+
+@frozen
+class Config:
+    """A valid configuration. Paths are absolute; `{org}` in them is filled in when an organisation is named."""
+
+    path: Path
+    store_path: Path
+    warehouse_path: str
+    warehouse_create: bool
+    hold: Literal["run", "process"]
+    installation: str
+    organizations: tuple[OrgId, ...]
+    templates: tuple[AggregateDefinition, ...]
+    settings: JobSettings
+    policy: Policy
+    jobs_max: int
+
+    def store(self) -> "SQLiteStore":
+        """The job store; its file is made when it is prepared."""
+        from .stores.sqlite import SQLiteStore
+
+        return SQLiteStore(self.store_path)
+
+    def warehouse_for(self, org_id: str) -> "DuckDBWarehouse":
+        from .warehouses.duckdb import DuckDBWarehouse
+
+        path = fill_org(self.warehouse_path, org_id, "path")
+        return DuckDBWarehouse(path, hold=self.hold, create=self.warehouse_create)
+
+    def definitions(self, org_id: str) -> tuple[AggregateDefinition, ...]:
+        """The organisation's aggregates, from the templates."""
+        return tuple(render(template, org_id) for template in self.templates)
+
+    def task(self) -> "AggregateMaintenance":
+        from .maintenance import AggregateMaintenance
+
+        return AggregateMaintenance(
+            definitions=self.definitions,
+            warehouse_for=self.warehouse_for,
+            policy=self.policy,
+            installation=self.installation,
+            knows_instances=self.knows_instances,
+        )
+
+    def knows_instances(self, org_id: str) -> bool:
+        """Whether the job store remembers aggregates of this organisation, so that its warehouse can not be a new one."""
+        if not self.store_path.is_file():
+            return False
+        store = self.store()
+        document = store.load([OrgId(org_id)]).snapshots.get(OrgId(org_id))
+        if document is None or document.inventory_job_id is None:
+            return False
+        inventory = store.get_job(document.org_id, document.inventory_job_id).inventory
+        store.close()
+        return inventory is not None and any(i["status"] == "active" for i in json.loads(inventory)["instances"])
+
+    def known(self, org_id: str) -> OrgId:
+        """The id if the configuration names it. Raises ConfigurationError with the known ones."""
+        if org_id not in self.organizations:
+            some = ", ".join(self.organizations[:5]) + (", …" if len(self.organizations) > 5 else "")
+            raise ConfigurationError(f"organisation {org_id!r} is not in {self.path}; known: {some}")
+        return OrgId(org_id)
+
+
+def load_config(path: str | Path, environment: Mapping[str, str] | None = None, *, parse_sql: bool = True) -> Config:
+    """Read and check the whole file. Raises ConfigurationError with every problem in `problems`; runs nothing.
+
+    `parse_sql=False` leaves the SQL in definitions unparsed, for those who only read jobs: the parser takes half a second.
+    """
+    place = Path(path).absolute()
+    problems = Problems()
+    root = Section(_parse(place), "", problems, os.environ if environment is None else environment)
+    config = _read(root, place, parse_sql=parse_sql)
+    root.finish()
+    if problems.found:
+        count = len(problems.found)
+        head = f"{place} has {count} problem{'s' if count > 1 else ''}; nothing was run"
+        raise ConfigurationError("\n  - ".join([head, *problems.found]), tuple(problems.found))
+    assert config is not None, "a configuration without problems is complete"
+    return config
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path} does not exist; write one with: aggmaint init") from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{path} can not be read: {exc}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigurationError(f"{path} is not TOML: {exc}") from exc
+
+
+def _read(root: Section, place: Path, *, parse_sql: bool) -> Config | None:
+    base = place.parent
+    store, warehouse, jobs = root.section("store"), root.section("warehouse"), root.section("jobs")
+    store_path = base / (store.text("sqlite", "aggmaint.db") or "")
+    warehouse_path = str(base / warehouse.required_text("duckdb", 'name the DuckDB file, e.g. "warehouse.duckdb"'))
+    _check_template(warehouse, "duckdb", warehouse_path)
+    organizations = _organizations(root, base)
+    sources = _sources(root, base)
+    templates = tuple(_aggregate(section, sources, base) for section in root.sections("aggregate"))
+    if not root.raw("aggregate"):
+        root.problems.add("aggregate", "there is none; write at least one [[aggregate]]")
+    hold = warehouse.text("hold", "run")
+    if hold not in ("run", "process"):
+        root.problems.add("warehouse.hold", f'{hold!r} must be "run" or "process"')
+    create = warehouse.boolean("create", False)
+    jobs_max = jobs.integer("jobs_max", 4)
+    if jobs_max < 1:
+        root.problems.add("jobs.jobs_max", f"{jobs_max} must be 1 or more")
+    settings = _values(jobs, JobSettings)
+    policy = _values(root.section("policy"), Policy)
+    installation = root.text("installation", "default") or "default"
+    for section in (store, warehouse, jobs):
+        section.finish()
+    made = tuple(template for template in templates if template is not None)
+    _check_organizations(root, organizations, made, warehouse_path)
+    if parse_sql and not root.problems.found:
+        _check_sql(root, organizations[0], made)
+    if root.problems.found or settings is None or policy is None:
+        return None
+    held: Literal["run", "process"] = "process" if hold == "process" else "run"
+    return Config(
+        place, store_path, warehouse_path, create, held, installation, organizations, made, settings, policy, jobs_max
+    )
+
+
+def _organizations(root: Section, base: Path) -> tuple[OrgId, ...]:
+    section = root.section("organizations")
+    ids: list[Any] = list(section.items("ids"))
+    if "query" in section:
+        ids += _query_organizations(section, base)
+    section.finish(("ids", "query", "sqlite"))
+    if not ids and not root.problems.found:
+        root.problems.add("organizations", 'there is none; write ids = ["acme"], or a query')
+    parsed: dict[OrgId, None] = {}
+    for value in ids:
+        try:
+            org_id = parse_org_id(value)
+        except InvalidValueError as exc:
+            root.problems.add("organizations", exc.message)
+            continue
+        if org_id in parsed:
+            root.problems.add("organizations", f"{org_id!r} is named twice; remove one")
+        parsed[org_id] = None
+    return tuple(parsed)
+
+
+def _query_organizations(section: Section, base: Path) -> list[Any]:
+    """The first column of a query on an SQLite file, which is opened for reading only."""
+    query = section.text("query") or ""
+    path = base / section.required_text("sqlite", "name the SQLite file that the query reads")
+    if not path.is_file():
+        section.problems.add(section.key("sqlite"), f"{path} does not exist")
+        return []
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    try:
+        return [row[0] for row in connection.execute(query)]
+    except (sqlite3.Error, sqlite3.Warning) as exc:
+        section.problems.add(section.key("query"), f"{query!r} failed on {path}: {exc}")
+        return []
+    finally:
+        connection.close()
+
+
+def _sources(root: Section, base: Path) -> dict[str, Source]:
+    section = root.section("sources")
+    made = {name: _source(section.section(name), base, alias=name) for name in section.names()}
+    return {name: source for name, source in made.items() if source is not None}
+
+
+def _source(section: Section, base: Path, *, alias: str = "") -> Source | None:
+    table, file, where = section.text("table"), section.text("file"), section.text("where")
+    alias = section.text("alias", alias) or alias
+    section.finish()
+    if where is not None and "{org}" in where:
+        section.problems.add(section.key("where"), f"{where!r}: write :org, which is bound, instead of {{org}}")
+    if file is not None:
+        file = file if "://" in file else str(base / file)
+        _check_template(section, "file", file)
+    if table is not None:
+        _check_template(section, "table", table)
+    return _made(section, lambda: Source(table=table, file=file, where=where, alias=alias))
+
+
+def _source_of(section: Section, key: str, value: Any, sources: Mapping[str, Source], base: Path) -> Source | None:
+    """A source that is named, or written out in place."""
+    if isinstance(value, dict):
+        return _source(section.sub(value, key), base)
+    if isinstance(value, str) and value in sources:
+        return sources[value]
+    known = ", ".join(sources) or "none"
+    section.problems.add(section.key(key), f"{value!r} is not one of [sources] ({known}); define it there")
+    return None
+
+
+def _aggregate(section: Section, sources: Mapping[str, Source], base: Path) -> AggregateDefinition | None:
+    name = section.required_text("name", "give the aggregate a name")
+    cube = section.required_text("cube", "name the cube that it belongs to")
+    if name:
+        section.name = f"aggregate {name!r}"
+    source = _source_of(section, "source", section.raw("source"), sources, base)
+    joins = [_join(each, sources, base) for each in section.sections("joins")]
+    attributes = [_attribute(section, value) for value in section.items("attributes")]
+    measures = [_measure(each) for each in section.sections("measures")]
+    dependencies = [_source_of(section, "dependencies", each, sources, base) for each in section.items("dependencies")]
+    partition = _partition(section.section("partition")) if "partition" in section else None
+    parameters = section.raw("parameters") or {}
+    project, blocked = section.text("project", "default") or "default", section.boolean("blocked", False)
+    section.finish(("joins", "attributes", "measures", "dependencies", "partition", "parameters", "project", "blocked"))
+    if source is None:
+        return None
+    return _made(
+        section,
+        lambda: AggregateDefinition(
+            organization_id="{org}",
+            project=project,
+            cube=cube,
+            name=name,
+            source=source,
+            joins=tuple(filter(None, joins)),
+            attributes=tuple(filter(None, attributes)),
+            measures=tuple(filter(None, measures)),
+            dependencies=tuple(filter(None, dependencies)),
+            partition=partition,
+            parameters=parameters,
+            blocked=blocked,
+        ),
+    )
+
+
+def _join(section: Section, sources: Mapping[str, Source], base: Path) -> Join | None:
+    source = _source_of(section, "source", section.raw("source"), sources, base)
+    on = section.required_text("on", 'write the condition, e.g. "orders.id = lines.order_id"')
+    kind = section.text("kind") or "inner"
+    section.finish()
+    return None if source is None else _made(section, lambda: Join(source=source, on=on, kind=kind))
+
+
+def _attribute(section: Section, value: Any) -> Attribute | None:
+    """A column's name, or a table with `name` and `expression`."""
+    if isinstance(value, str):
+        return _made(section, lambda: Attribute(value))
+    part = section.sub(value, "attributes")
+    name, expression = part.required_text("name", "name the attribute"), part.text("expression", "")
+    part.finish()
+    return _made(part, lambda: Attribute(name, expression or ""))
+
+
+def _measure(section: Section) -> Measure | None:
+    name = section.required_text("name", "name the measure")
+    function = section.required_text("function", "one of sum, count, count_distinct, min, max, avg")
+    expression, condition = section.text("expression"), section.text("filter")
+    section.finish()
+    return _made(section, lambda: Measure(name, function, expression, condition)) if name and function else None
+
+
+def _partition(section: Section) -> PartitionBy | None:
+    expression = section.required_text("expression", "the date or timestamp that decides the partition")
+    by = section.required_text("by", "one of day, week, month, quarter, year")
+    zone, name = section.text("zone", "UTC") or "UTC", section.text("name", "") or ""
+    section.finish()
+    return _made(section, lambda: PartitionBy(expression, by, zone, name)) if expression and by else None
+
+
+def _values(section: Section, kind: type[T]) -> T | None:
+    """A class of validated numbers, its fields being the keys."""
+    given: dict[str, Any] = {}
+    for attribute in fields(cast(Any, kind)):
+        if attribute.name in section:
+            take = section.integer if isinstance(attribute.default, int) else section.number
+            given[attribute.name] = take(attribute.name, attribute.default)
+    section.finish([attribute.name for attribute in fields(cast(Any, kind))])
+    return _made(section, lambda: kind(**given))
+
+
+def _made(section: Section, make: Callable[[], T]) -> T | None:
+    try:
+        return make()
+    except (AggmaintError, TypeError) as exc:
+        section.problems.add(section.name, str(exc))
+        return None
+
+
+# -- {org} -------------------------------------------------------------------------------------------------------------
+
+
+def _check_template(section: Section, key: str, template: str) -> None:
+    for name in _PLACEHOLDER.findall(template):
+        if name != "org":
+            section.problems.add(section.key(key), f"{{{name}}} in {template!r}: only {{org}} is known")
+
+
+def fill_org(template: str, org_id: str, place: str) -> str:
+    """`template` with `{org}` filled in. Raises InvalidDefinitionError for an id that is not safe in this `place`."""
+    if "{org}" not in template:
+        return template
+    if not SAFE_IN[place].fullmatch(org_id):
+        raise InvalidDefinitionError(
+            f"organisation {org_id!r} can not stand for {{org}} in the {place} {template!r}; "
+            'rename it, or select its rows with where = "tenant = :org"'
+        )
+    return template.replace("{org}", org_id)
+
+
+def render(template: AggregateDefinition, org_id: str) -> AggregateDefinition:
+    """The template for one organisation. Raises InvalidDefinitionError for an id that does not fit `{org}`."""
+
+    def rendered(source: Source) -> Source:
+        table = source.table and fill_org(source.table, org_id, "table")
+        file = source.file and fill_org(source.file, org_id, "path")
+        return evolve(source, table=table, file=file)
+
+    return evolve(
+        template,
+        organization_id=org_id,
+        source=rendered(template.source),
+        joins=tuple(evolve(join, source=rendered(join.source)) for join in template.joins),
+        dependencies=tuple(rendered(source) for source in template.dependencies),
+        id="",
+    )
+
+
+def _check_organizations(
+    root: Section, organizations: tuple[OrgId, ...], templates: tuple[AggregateDefinition, ...], warehouse_path: str
+) -> None:
+    """Check that every `{org}` takes every organisation."""
+    if root.problems.found:
+        return
+    for org_id in organizations:
+        try:
+            fill_org(warehouse_path, org_id, "path")
+            for template in templates:
+                render(template, org_id)
+        except InvalidDefinitionError as exc:
+            root.problems.add("organizations", exc.message)
+
+
+def _check_sql(root: Section, org_id: OrgId, templates: tuple[AggregateDefinition, ...]) -> None:
+    from .aggregates.check import check_definitions
+
+    rendered = [render(template, org_id) for template in templates]
+    root.problems.found.extend(str(problem) for problem in check_definitions(rendered))

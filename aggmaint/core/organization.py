@@ -1,0 +1,178 @@
+"""The organisation's document, and what a commit changes.
+
+Theory of operation. The organisation is the unit of consistency: one small document with a revision, and every change is
+*load → decide → commit if the revision is unchanged*. Nothing is locked while a job runs; the document says that one runs,
+and a lease says until when nobody may doubt it. This file holds the values; the rules are in `deciding.py`, which returns
+an `OrgChange`. A store compares revisions and stores; it decides nothing.
+
+What may run:   at most one job in progress (`running`), because a grant is a commit on the document that holds it (I1).
+What waits:     at most one request (`pending`): further ones fold into it, so 1,000 requests make one run.
+What is owed:   `demand` per cube, the highest update number asked for, against `covered`, the highest that a complete
+                done job had seen at its start (I15, I16). While demand > covered a follow-up is owed.
+When to look:   `wake_at`, the earliest wall instant at which something automatic can happen. Lapsed leases are found by
+                steady time instead, so a jump of the wall clock rescues nobody.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from attrs import Factory, field, frozen
+
+from .events import Event
+from .ids import JobId, OrgId, ScheduleId
+from .instants import DECISION_AGE_MAX_S, StoreTime, from_epoch_s, require_utc
+from .job import MaintenanceJob, RunningJob
+from .schedule import Schedule
+from .trigger import Trigger
+
+CHANGE_IDS_MAX = 32
+
+
+@frozen
+class Request:
+    """A request that waits, or several folded into one: the strongest trigger, the first instant, the union of options.
+
+    automatic    no person asked: a back-off holds it back.
+    slots        the slots that fired into it, by schedule.
+    """
+
+    trigger: Trigger
+    created_at: datetime = field(validator=require_utc)
+    automatic: bool
+    options: Mapping[str, Any] = Factory(dict)
+    slots: Mapping[ScheduleId, int] = Factory(dict)
+    folded: int = 1
+
+    def fold(self, other: "Request") -> "Request":
+        stronger = max(self, other, key=lambda request: request.trigger.strength)
+        return Request(
+            trigger=stronger.trigger,
+            created_at=min(self.created_at, other.created_at),
+            automatic=self.automatic and other.automatic,
+            options={**self.options, **other.options},
+            slots={**self.slots, **other.slots},
+            folded=self.folded + other.folded,
+        )
+
+
+@frozen
+class Pause:
+    """Scheduled runs are paused: since when, by whom and why."""
+
+    by: str
+    reason: str
+    since: datetime = field(validator=require_utc)
+
+
+@frozen
+class OrgSnapshot:
+    """The document of one organisation at one revision. Revision 0 has never been committed."""
+
+    org_id: OrgId
+    revision: int = 0
+    change_ids: tuple[str, ...] = ()
+    generation: int = 1
+    last_fence: int = 0
+    running: RunningJob | None = None
+    pending: Request | None = None
+    demand: Mapping[str, int] = Factory(dict)
+    covered: Mapping[str, int] = Factory(dict)
+    schedules: tuple[Schedule, ...] = ()
+    enabled: bool = True
+    paused: Pause | None = None
+    failure_streak: int = 0
+    not_before_at: datetime | None = field(default=None, validator=require_utc)
+    inventory_job_id: JobId | None = None
+
+    @property
+    def uncovered(self) -> Mapping[str, int]:
+        """The cubes whose newest update no complete job has seen yet."""
+        return {cube: number for cube, number in self.demand.items() if number > self.covered.get(cube, 0)}
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """The earliest wall instant at which a tick has something to do here; None = only when asked."""
+        if not self.enabled:
+            return None
+        instants = [from_epoch_s(s.next_slot) for s in self.schedules if s.active and s.next_slot is not None]
+        if self.pending and not self.running:
+            instants.append(self.claimable_at)
+        return min(instants, default=None)
+
+    @property
+    def next_run_at(self) -> datetime | None:
+        """When the next run is to be expected, for people: a paused organisation's schedules run nothing."""
+        if not self.enabled:
+            return None
+        instants = [
+            from_epoch_s(s.next_slot)
+            for s in self.schedules
+            if s.active and s.next_slot is not None and self.paused is None
+        ]
+        if self.pending:
+            instants.append(self.claimable_at)
+        return min(instants, default=None)
+
+    @property
+    def claimable_at(self) -> datetime:
+        """From when on the pending request may become a job. Only to be asked while there is one."""
+        assert self.pending is not None, "no request waits"
+        if self.pending.automatic and self.not_before_at is not None:
+            return max(self.pending.created_at, self.not_before_at)
+        return self.pending.created_at
+
+    def schedule(self, schedule_id: str) -> Schedule | None:
+        return next((schedule for schedule in self.schedules if schedule.id == schedule_id), None)
+
+
+@frozen
+class EndedJob:
+    """A job's end as it is stored: the terminal job, its report and inventory as JSON texts (None = none was left)."""
+
+    job: MaintenanceJob
+    report: str | None = None
+    inventory: str | None = None
+
+
+@frozen
+class OrgChange:
+    """One atomic change: the new document, the job it ended and the job it granted, in this order.
+
+    A store applies it all or not at all, only while the stored revision is `base_revision`. `change_id` is made by the
+    client; the new document carries it among its newest 32, so a retry of a change that was committed is told so (I10).
+    """
+
+    change_id: str
+    base_revision: int
+    decided_at: StoreTime
+    document: OrgSnapshot
+    ended: EndedJob | None = None
+    granted: MaintenanceJob | None = None
+    events: tuple[Event, ...] = ()
+
+    @property
+    def org_id(self) -> OrgId:
+        return self.document.org_id
+
+
+class Verdict(StrEnum):
+    """What a store does with a change. The only question that a store asks, and it is answered here for all of them."""
+
+    APPLY = "apply"
+    COMMITTED_BEFORE = "committed_before"
+    STALE = "stale"
+
+
+def judge(change: OrgChange, revision: int, change_ids: Collection[str], now: StoreTime) -> Verdict:
+    """Judge `change` against what is stored now (revision 0 and no ids: nothing is stored).
+
+    A retry of a committed change is told so before anything else; a decision that is too old, or was made on another
+    revision, is stale.
+    """
+    if change.change_id in change_ids:
+        return Verdict.COMMITTED_BEFORE
+    if change.base_revision != revision or change.decided_at.age_s(now) > DECISION_AGE_MAX_S:
+        return Verdict.STALE
+    return Verdict.APPLY

@@ -1,0 +1,141 @@
+"""Schedules: when an organisation's maintenance is due, and what becomes of firings that nobody could use.
+
+A *slot* is one nominal firing, a UTC epoch second. Slots are computed from the expression, the zone and an instant,
+nothing else (I23). The *cursor* is the newest slot that was consumed; it only moves forward and lives in the
+organisation's document, so a slot is consumed by the same compare-and-set that acts on it: a late node, a restart, a
+pruned history or a stepped clock can not fire it twice (I11).
+
+Every slot that passes is exactly one of
+
+* fired    the newest slot due, noticed within the grace, nothing in its way;
+* skipped  the organisation was paused, or a job was running: the next slot supersedes it;
+* missed   older than the newest due (nobody looked in time), or noticed later than the grace.
+
+Nothing is back-filled: a run maintains the present state, it does not compute an interval. A new or edited schedule
+never fires for the past. `missed` is counted exactly up to 1,000 at a time; what lies beyond is told by `missed_over`.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from attrs import evolve, field, frozen
+
+from .cron import newest_slot, next_slot
+from .ids import JobId, ScheduleId
+from .instants import epoch_s, require_utc
+
+DEFAULT_TIME_EXPRESSION: Final = "0 0 4 ? * * *"
+DEFAULT_CREATED_BY: Final = "admin"
+MISSED_COUNT_MAX: Final = 1000
+
+
+@frozen
+class Execution:
+    """The newest job that a schedule started: the maintenance job's id and when it was granted."""
+
+    job_id: JobId
+    executed_at: datetime = field(validator=require_utc)
+
+
+@frozen
+class Schedule:
+    """One schedule of one organisation. `next_slot` is kept beside the cursor, so nobody computes it twice."""
+
+    id: ScheduleId
+    time_expression: str
+    created_by_user: str
+    created_at: datetime = field(validator=require_utc)
+    zone: str = "UTC"
+    active: bool = True
+    last_slot: int | None = None
+    next_slot: int | None = None
+    skipped: int = 0
+    missed: int = 0
+    missed_over: bool = False
+    latest_execution: Execution | None = None
+
+
+class SlotFate(StrEnum):
+    FIRED = "fired"
+    SKIPPED = "skipped"
+    MISSED = "missed"
+
+
+@frozen
+class Noticed:
+    """What noticing a due schedule gave: the schedule with its cursor moved, and the fate of the newest slot."""
+
+    schedule: Schedule
+    slot: int
+    fate: SlotFate
+    missed: int
+
+
+def new_schedule(
+    schedule_id: ScheduleId, time_expression: str, *, zone: str, created_by_user: str, now: datetime
+) -> Schedule:
+    """A schedule whose first slot lies after `now`. Raises InvalidCronError (also: no slot is left in the future)."""
+    return Schedule(
+        id=schedule_id,
+        time_expression=time_expression,
+        zone=zone,
+        created_by_user=created_by_user,
+        created_at=now,
+        next_slot=next_slot(time_expression, zone, epoch_s(now), required=True),
+    )
+
+
+def activate(schedule: Schedule, now: datetime) -> Schedule:
+    """Active again from `now` on; slots that passed meanwhile do not count. An active one stays as it is."""
+    if schedule.active:
+        return schedule
+    return evolve(schedule, active=True, next_slot=next_slot(schedule.time_expression, schedule.zone, epoch_s(now)))
+
+
+def restart_after(schedule: Schedule, now: datetime) -> Schedule:
+    """The same schedule with nothing due: its next slot lies after `now`. For time in which it had no nominal slots."""
+    if not schedule.active:
+        return schedule
+    return evolve(schedule, next_slot=next_slot(schedule.time_expression, schedule.zone, epoch_s(now)))
+
+
+def is_due(schedule: Schedule, now: datetime) -> bool:
+    return schedule.active and schedule.next_slot is not None and schedule.next_slot <= epoch_s(now)
+
+
+def notice(schedule: Schedule, now: datetime, *, blocked: bool, grace_s: float) -> Noticed:
+    """Consume every slot of a due schedule up to `now`. `blocked`: a pause or a running job is in the way."""
+    first = schedule.next_slot
+    assert first is not None, "only due schedules are noticed"
+    second = epoch_s(now)
+    passed, newest = _count_slots(schedule, first, second)
+    over = passed is None
+    late = second - newest > grace_s
+    fate = SlotFate.MISSED if late else SlotFate.SKIPPED if blocked else SlotFate.FIRED
+    missed = (MISSED_COUNT_MAX if passed is None else passed - 1) + (fate is SlotFate.MISSED)
+    moved = evolve(
+        schedule,
+        last_slot=newest,
+        next_slot=next_slot(schedule.time_expression, schedule.zone, second),
+        skipped=schedule.skipped + (fate is SlotFate.SKIPPED),
+        missed=schedule.missed + missed,
+        missed_over=schedule.missed_over or over,
+    )
+    return Noticed(moved, newest, fate, missed)
+
+
+def _count_slots(schedule: Schedule, first: int, until: int) -> tuple[int | None, int]:
+    """How many slots lie in first…until (None: more than are counted), and the newest of them."""
+    slot = first
+    for count in range(1, MISSED_COUNT_MAX + 1):
+        following = next_slot(schedule.time_expression, schedule.zone, slot)
+        if following is None or following > until:
+            return count, slot
+        slot = following
+    return None, newest_slot(schedule.time_expression, schedule.zone, slot, until)
+
+
+def default_schedule(schedule_id: ScheduleId, now: datetime) -> Schedule:
+    """What a new organisation starts with: every day at 04:00 UTC (spec/http-api.md, section 4, rule 6)."""
+    return new_schedule(schedule_id, DEFAULT_TIME_EXPRESSION, zone="UTC", created_by_user=DEFAULT_CREATED_BY, now=now)

@@ -1,0 +1,396 @@
+"""The facade: everything that a host application does with maintenance jobs goes through one `MaintenanceEngine`.
+
+Theory of operation. The engine holds no truth: every answer is read from the store, every change is decided by `core/`
+and committed by `_committing.py`. What it owns are places to run jobs (`jobs_max`), threads, and a scheduler that calls
+`tick`. Any number of engines, in one process or on many hosts, may share a store.
+
+Running and what follows a job's end are in `_running.py`; what waits elsewhere is found by the scheduler, or by the host's
+own calls of `tick`.
+"""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Final, TypeVar, cast
+from uuid import uuid4
+
+from attrs import frozen
+
+from ._committing import Committer, Listener, Settled
+from ._running import Runner
+from ._slots import Slots
+from .core import administering, deciding
+from .core.deciding import Basis, Decision, Grant
+from .core.ids import JobId, OrgId, ScheduleId, parse_org_id
+from .core.instants import StoreTime
+from .core.job import JobStatus, MaintenanceJob
+from .core.organization import OrgSnapshot, Request
+from .core.outcomes import IfBusy, RequestOutcome
+from .core.schedule import Schedule
+from .core.settings import JobSettings
+from .core.trigger import MANUAL, CubeUpdate
+from .errors import InvalidValueError, OrganizationNotFoundError
+from .scheduler import Scheduler, Tick
+from .store import DueOrgs, JobPage, JobQuery, JobStore, OrgPage, OrgQuery
+from .task import MaintenanceTask
+from .worker import Worker
+
+Answer = TypeVar("Answer")
+
+DUE_BATCH: Final = 500
+TICK_WAIT_MAX_S: Final = 60.0
+POLL_S: Final = 0.2
+LOOK_BEHIND_S: Final = 60.0
+
+
+class Default:
+    """Stands for "what the engine makes itself"."""
+
+
+DEFAULT: Final = Default()
+
+
+@frozen
+class JobDetails:
+    """A job with its report (`{"complete", "summary", "details", "errors"}`), None while it runs or without one."""
+
+    job: MaintenanceJob
+    report: Mapping[str, Any] | None
+
+
+@frozen
+class Inventory:
+    """What the newest job that left one found: the task's own mapping, and the job that wrote it."""
+
+    job: MaintenanceJob
+    content: Mapping[str, Any]
+
+
+class MaintenanceEngine:
+    """Runs maintenance jobs of many organisations, at most one at a time for each.
+
+    store         where jobs are kept; prepared here. The host closes it.
+    task          what a job does; `AggregateMaintenance`, or the host's own.
+    scheduler     calls `tick` while the engine is started. Default: a `ThreadScheduler` of its own. None: the host ticks.
+    jobs_max      jobs at once in this engine, over all organisations. 1 if the executor is None.
+    executor      a thread executor of the host's. Default: one of the engine's own. None: jobs run in the calling thread,
+                  inside the call that starts them, and renew their lease when they report progress.
+    settings      leases, deadlines, graces, back-offs.
+    listeners     called with each event after its commit, in the thread that made it. A failure is logged, no more.
+    auto_register an unknown organisation is registered when it is first named, instead of OrganizationNotFoundError.
+
+    All methods may be called from any thread, before and after `start`. Methods that name an organisation raise
+    InvalidOrgIdError and OrganizationNotFoundError; all raise StoreUnavailableError when the store can not be used, and
+    those that write raise ContentionError when very many write the same organisation.
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root: each part is named once, by keyword
+        self,
+        *,
+        store: JobStore,
+        task: MaintenanceTask,
+        scheduler: Scheduler | Default | None = DEFAULT,
+        jobs_max: int = 4,
+        executor: Executor | Default | None = DEFAULT,
+        settings: JobSettings | None = None,
+        listeners: Sequence[Listener] = (),
+        auto_register: bool = False,
+    ) -> None:
+        if jobs_max < 1:
+            raise InvalidValueError(f"jobs_max={jobs_max} must be 1 or more")
+        self.settings = settings or JobSettings()
+        self._store = store
+        self._committer = Committer(store, self.settings, listeners)
+        self._own_executor = ThreadPoolExecutor(jobs_max, "aggmaint-job") if isinstance(executor, Default) else None
+        self._runner = Runner(
+            self._committer,
+            Worker(task, self._committer),
+            Slots(1 if executor is None else jobs_max, _holder()),
+            None if executor is None else self._own_executor or cast(Executor, executor),
+            wake=self._wake,
+        )
+        self._auto_register = auto_register
+        self._looked_behind_s = -LOOK_BEHIND_S
+        self._scheduler = scheduler
+        store.prepare()
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the scheduler. Start-up is no trigger: nothing runs but what is due."""
+        if isinstance(self._scheduler, Default):
+            from .schedulers.thread import ThreadScheduler  # the default; the layer test names this one exception
+
+            self._scheduler = ThreadScheduler()
+        if self._scheduler is not None:
+            self._scheduler.start(self.tick)
+
+    def close(self, *, timeout_s: float = 30.0) -> bool:
+        """Stop: no new jobs; running ones are told to stop and waited for, then ended as `failed(shutdown)`.
+
+        False: a task did not stop in time; its job was ended, but its thread still runs. Idempotent. The store stays open.
+        """
+        give_up_at = time.monotonic() + timeout_s
+        if self._scheduler is not None and not isinstance(self._scheduler, Default):
+            self._scheduler.stop(timeout_s)
+        stopped = self._runner.close(max(0.0, give_up_at - time.monotonic()))
+        if self._own_executor is not None:
+            self._own_executor.shutdown(wait=False)
+        return stopped
+
+    def __enter__(self) -> "MaintenanceEngine":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- organisations -------------------------------------------------------------------------------------------------
+
+    def register_organizations(self, org_ids: Iterable[str]) -> int:
+        """Register organisations with the default schedule (04:00 UTC). Idempotent; returns how many were new."""
+        ids = [parse_org_id(org_id) for org_id in org_ids]
+        new = 0
+        for start in range(0, len(ids), DUE_BATCH):
+            some = ids[start : start + DUE_BATCH]
+            loaded = self._store.load(some)
+            unknown = dict.fromkeys(org_id for org_id in some if org_id not in loaded.snapshots)
+            new += self._register(list(unknown))
+        return new
+
+    def _register(self, org_ids: Sequence[OrgId]) -> int:
+        if not org_ids:
+            return 0
+        now = self.store_time()
+        changes = [
+            deciding.decide_register(org_id, ScheduleId(str(uuid4())), self._committer.basis(now)).change
+            for org_id in org_ids
+        ]
+        return self._committer.commit_new([change for change in changes if change is not None])
+
+    def get_organization(self, org_id: str) -> OrgSnapshot:
+        """The organisation's document: running job with progress, waiting request, schedules, pause, demand."""
+        known = parse_org_id(org_id)
+        try:
+            return self._committer.load(known)[0]
+        except OrganizationNotFoundError:
+            if not self._auto_register:
+                raise
+        self._register([known])
+        return self._committer.load(known)[0]
+
+    def list_organizations(self, *, after: str | None = None, limit: int = 100) -> OrgPage:
+        """A page of documents, by id."""
+        return self._store.list_organizations(OrgQuery(None if after is None else parse_org_id(after), limit))
+
+    def store_time(self) -> StoreTime:
+        """What the store's clock says: the one by which leases are judged."""
+        return self._store.load([]).time
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    def run_immediately(
+        self, org_id: str, *, options: Mapping[str, Any] | None = None, if_busy: IfBusy = IfBusy.FOLD
+    ) -> RequestOutcome:
+        """Ask for a job now. `Started(job)`, `Queued(behind)`, or `Refused(reason)`.
+
+        While a job runs the request folds into the one follow-up, or is refused with IfBusy.REJECT. It ignores pauses and
+        back-offs; a disabled organisation refuses. `options` are handed to the task as they are; they must be JSON.
+        """
+        asked = _as_json(options or {})
+
+        def decide(document: OrgSnapshot, basis: Basis, grant: Grant | None) -> Decision[RequestOutcome]:
+            request = Request(MANUAL, created_at=basis.time.wall_at, automatic=False, options=asked)
+            return deciding.decide_request(document, request, basis, grant=grant, if_busy=if_busy)
+
+        return self._request(org_id, decide)
+
+    def cube_updated(
+        self, org_id: str, *, cube_id: str, change: CubeUpdate, version: int | None = None
+    ) -> RequestOutcome:
+        """Tell that a cube was updated; a job that starts after this call will cover it.
+
+        `version` numbers the updates of a cube (None: the next number); one that was told before asks for nothing more
+        and is `Refused(covered)`. An acknowledged update is never lost: if its job fails another follows by itself.
+        """
+
+        def decide(document: OrgSnapshot, basis: Basis, grant: Grant | None) -> Decision[RequestOutcome]:
+            return deciding.decide_cube_update(document, cube_id, change, version, basis, grant=grant)
+
+        return self._request(org_id, decide)
+
+    def _request(
+        self, org_id: str, decide: Callable[[OrgSnapshot, Basis, Grant | None], Decision[RequestOutcome]]
+    ) -> RequestOutcome:
+        return self._runner.request(lambda grant: self._change(org_id, lambda doc, basis: decide(doc, basis, grant)))
+
+    def cancel(self, org_id: str, job_id: str) -> bool:
+        """Ask a job in progress to stop; it stays in progress until its worker ends it. False: it is not in progress."""
+        job = JobId(job_id)
+        cancelled = self._change(org_id, lambda document, basis: deciding.decide_cancel(document, job, basis)).answer
+        if cancelled:
+            self._runner.tell(job)
+        return cancelled
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def get_current_job(self, org_id: str) -> MaintenanceJob | None:
+        """The job in progress, or None."""
+        running = self.get_organization(org_id).running
+        return running.job if running else None
+
+    def get_job(self, org_id: str, job_id: str) -> JobDetails:
+        """A job and its report. Raises JobNotFoundError, also for another organisation's job."""
+        record = self._store.get_job(parse_org_id(org_id), JobId(job_id))
+        return JobDetails(record.job, None if record.report is None else json.loads(record.report))
+
+    def get_inventory(self, org_id: str) -> Inventory | None:
+        """What the newest job that left an inventory found; None before the first."""
+        document = self.get_organization(org_id)
+        if document.inventory_job_id is None:
+            return None
+        record = self._store.get_job(document.org_id, document.inventory_job_id)
+        return None if record.inventory is None else Inventory(record.job, json.loads(record.inventory))
+
+    def list_jobs(
+        self,
+        org_id: str,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        before: int | None = None,
+        statuses: Sequence[JobStatus] = (),
+        trigger_types: Sequence[str] = (),
+    ) -> JobPage:
+        """A page of the organisation's jobs, newest first, the running one included. `before`: `next` of the last page."""
+        known = self.get_organization(org_id).org_id
+        return self._store.list_jobs(JobQuery(known, limit, offset, before, tuple(statuses), tuple(trigger_types)))
+
+    def wait(self, org_id: str, job_id: str, *, timeout_s: float) -> MaintenanceJob:
+        """The job when it has ended, or as it stands after `timeout_s`. Works for jobs of other processes too."""
+        give_up_at = time.monotonic() + timeout_s
+        while True:
+            job = self.get_job(org_id, job_id).job
+            left_s = give_up_at - time.monotonic()
+            if job.status is not JobStatus.INPROGRESS or left_s <= 0:
+                return job
+            self._runner.wait_for_an_end(min(left_s, POLL_S))
+
+    def wait_until_idle(self, *, timeout_s: float | None = None) -> bool:
+        """Wait until this engine runs no job and none follows at once; False when `timeout_s` passed before."""
+        return self._runner.wait_until_idle(timeout_s)
+
+    # -- administering -------------------------------------------------------------------------------------------------
+
+    def add_schedule(
+        self, org_id: str, time_expression: str, *, zone: str = "UTC", created_by_user: str = "admin"
+    ) -> Schedule:
+        """Add a schedule (Quartz or five-field cron). Raises InvalidCronError, InvalidValueError for the zone."""
+        schedule_id = ScheduleId(str(uuid4()))
+
+        def decide(document: OrgSnapshot, basis: Basis) -> Decision[Schedule]:
+            return administering.decide_add_schedule(
+                document, schedule_id, time_expression, basis, zone=zone, created_by_user=created_by_user
+            )
+
+        return self._administer(org_id, decide)
+
+    def remove_schedule(self, org_id: str, schedule_id: str) -> Schedule:
+        """Remove a schedule; raises ScheduleNotFoundError."""
+        target = ScheduleId(schedule_id)
+        return self._administer(org_id, lambda doc, basis: administering.decide_remove_schedule(doc, target, basis))
+
+    def activate_schedule(self, org_id: str, schedule_id: str, *, active: bool = True) -> Schedule:
+        """Activate or deactivate a schedule; raises ScheduleNotFoundError. Idempotent."""
+        target = ScheduleId(schedule_id)
+        return self._administer(
+            org_id, lambda doc, basis: administering.decide_activate_schedule(doc, target, basis, active=active)
+        )
+
+    def pause(self, org_id: str, *, reason: str, by: str = "admin") -> None:
+        """Pause scheduled runs; manual and event-triggered ones still go. Idempotent: the first reason stays."""
+        self._administer(org_id, lambda doc, basis: administering.decide_pause(doc, basis, by=by, reason=reason))
+
+    def resume(self, org_id: str) -> bool:
+        """Resume scheduled runs. False: they were not paused."""
+        return self._administer(org_id, administering.decide_resume)
+
+    def enable(self, org_id: str, *, enabled: bool = True) -> bool:
+        """Enable or disable all maintenance of the organisation. False: it was so already."""
+        return self._administer(org_id, lambda doc, basis: administering.decide_enable(doc, basis, enabled=enabled))
+
+    # -- ticking -------------------------------------------------------------------------------------------------------
+
+    def tick(self) -> Tick:
+        """Do what is due now: rescue, notice slots, claim waiting requests while places are free.
+
+        Passes over what is due until a pass changes nothing. With `executor=None` the jobs run inside this call.
+        """
+        granted = changed = 0
+        orgs_max = DUE_BATCH
+        while True:
+            due = self._store.find_due(orgs_max)
+            pass_granted, pass_changed = self._runner.attend(due.org_ids)
+            granted += pass_granted
+            changed += pass_changed
+            if pass_changed:
+                continue
+            if len(due.org_ids) < orgs_max or not self._may_look_behind(orgs_max):
+                return Tick(self._wait_s(due), granted, changed)
+            orgs_max *= 2
+
+    def _may_look_behind(self, orgs_max: int) -> bool:
+        """Requests that wait for a place come first in what is due: slots behind them must be noticed in their grace.
+
+        That walks over all that waits, so it is done once in LOOK_BEHIND_S, not in each tick.
+        """
+        now_s = time.monotonic()
+        if orgs_max == DUE_BATCH and now_s < self._looked_behind_s + LOOK_BEHIND_S:
+            return False
+        self._looked_behind_s = now_s
+        return True
+
+    def _wait_s(self, due: DueOrgs) -> float:
+        if due.next_wake_at is None:
+            return TICK_WAIT_MAX_S
+        left = due.next_wake_at - self.store_time().wall_at
+        return min(max(left.total_seconds(), 0.0), TICK_WAIT_MAX_S)
+
+    def _change(self, org_id: str, decide: Callable[[OrgSnapshot, Basis], Decision[Answer]]) -> Settled[Answer]:
+        known = parse_org_id(org_id)
+        try:
+            return self._committer.change(known, decide)
+        except OrganizationNotFoundError:
+            if not self._auto_register:
+                raise
+        self._register([known])
+        return self._committer.change(known, decide)
+
+    def _administer(self, org_id: str, decide: Callable[[OrgSnapshot, Basis], Decision[Answer]]) -> Answer:
+        settled = self._change(org_id, decide)
+        self._wake()
+        return settled.answer
+
+    def _wake(self) -> None:
+        if self._scheduler is not None and not isinstance(self._scheduler, Default):
+            self._scheduler.wake()
+
+
+def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy that no caller can change any more. Raises InvalidValueError for what is no JSON object."""
+    try:
+        copy: dict[str, Any] = json.loads(json.dumps(dict(options), allow_nan=False))
+    except (TypeError, ValueError) as exc:
+        raise InvalidValueError(f"options={options!r} are no JSON object: {exc}") from exc
+    return copy
+
+
+def _holder() -> str:
+    """Who holds a job, for people: host, process and a word that tells engines of one process apart."""
+    return f"{platform.node() or 'host'}/{os.getpid()}/{uuid4().hex[:6]}"

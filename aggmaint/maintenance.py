@@ -1,0 +1,168 @@
+"""The built-in task: keep the aggregates of one organisation right. Observe, plan, stage, claim, apply, report.
+
+Theory of operation
+-------------------
+A run looks first: it observes the warehouse and plans (a value, with a reason for every candidate), both from one snapshot,
+and computes stale partitions aside from that same snapshot. Nothing has been written then. If the plan has nothing to
+write, the run is over, without a write statement. Else it claims the schema with the job's fence; the claim holds only if
+nothing was written since the observation, so what was planned is still right. If something was (a predecessor's last
+publish), the claim is taken first and all is observed, planned and staged again. Then the steps are done one by one, each
+a guarded transaction, each right after asking the job store whether this job is still the newest.
+
+A sick aggregate stops no other: it becomes a finding and an error, and the report is not complete. A warehouse that can
+not be reached stops the job, as TaskFailedError, and condemns nothing.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from uuid import uuid4
+
+from attrs import evolve
+
+from ._maintenance_run import MaintenanceRun, observe_with_problems, sound_and_sick
+from .aggregates.decisions import MaintenancePlan
+from .aggregates.model import AggregateDefinition
+from .aggregates.naming import schema_name
+from .aggregates.plan import plan_maintenance
+from .aggregates.policy import Policy
+from .errors import (
+    FenceLostError,
+    ForeignSchemaError,
+    InvalidValueError,
+    MissingExtraError,
+    TaskFailedError,
+    WarehouseBusyError,
+    WarehouseError,
+    WarehouseUnavailableError,
+)
+from .task import MaintenanceReport, TaskContext
+from .warehouse import Difference, ManagedSchema, Warehouse, WarehouseSession
+
+Definitions = Callable[[str], Sequence[AggregateDefinition]] | Mapping[str, Sequence[AggregateDefinition]]
+
+APPROVE_MASS_DROP = "approve_mass_drop"
+"""A task option: retire aggregates without definition, however many there are at once."""
+
+_CAUSES: tuple[tuple[type[Exception], str], ...] = (
+    (WarehouseBusyError, "warehouse_busy"),
+    (WarehouseUnavailableError, "warehouse_unavailable"),
+    (ForeignSchemaError, "warehouse_foreign"),
+    (FenceLostError, "fence_lost"),
+    (MissingExtraError, "missing_extra"),
+    (WarehouseError, "warehouse_error"),
+)
+
+
+class AggregateMaintenance:
+    """A MaintenanceTask over aggregate definitions. Stateless between runs; may be used by many threads.
+
+    definitions     the definitions of an organisation: a callable, or a mapping (an absent organisation has none).
+    warehouse_for   the warehouse of an organisation; asked once per call, so give the same object where one is held open.
+    policy          one for all, or a callable.
+    installation    who we are: schemas of another installation in the same warehouse are never written.
+    knows_instances whether the organisation's last inventory has instances; then a warehouse without a ledger is a lost
+                    one, and is refused rather than begun again.
+    new_id          draws ids of instances and builds.
+    """
+
+    def __init__(
+        self,
+        *,
+        definitions: Definitions,
+        warehouse_for: Callable[[str], Warehouse],
+        policy: Policy | Callable[[str], Policy] = Policy(),  # noqa: B008 - frozen
+        installation: str = "default",
+        knows_instances: Callable[[str], bool] = lambda _org_id: False,
+        new_id: Callable[[], str] = lambda: str(uuid4()),
+    ) -> None:
+        if not installation.strip():
+            raise InvalidValueError("installation is empty; give a name that stays the same, such as 'production'")
+        self._definitions = definitions
+        self._warehouse_for = warehouse_for
+        self._policy = policy
+        self._installation = installation
+        self._knows_instances = knows_instances
+        self._new_id = new_id
+
+    def run(self, context: TaskContext) -> MaintenanceReport:
+        """Do one maintenance run. Raises TaskFailedError (its `cause` a stable word) if it could not observe or claim."""
+        org_id = context.org_id
+        definitions = self.definitions(org_id)
+        policy = self._policy_of(org_id)
+        if context.options.get(APPROVE_MASS_DROP) is True:
+            policy = evolve(policy, retired_max=len(definitions) + 10**9, retired_share_max=1.0)
+        context.progress("connect")
+        warehouse = self._warehouse_for(org_id)
+        with _job_errors(), self._session(warehouse, org_id, definitions) as session:
+            dialect = warehouse.capabilities.dialect
+            run = MaintenanceRun(session, context, definitions, policy=policy, new_id=self._new_id, dialect=dialect)
+            return run.run(must_exist=self._knows_instances(org_id))
+
+    def plan(self, org_id: str, *, now: datetime) -> MaintenancePlan:
+        """What a run at `now` would do, and why. Opens the warehouse and only reads.
+
+        Raises WarehouseUnavailableError, WarehouseBusyError (names the process), ForeignSchemaError.
+        """
+        definitions = self.definitions(org_id)
+        warehouse = self._warehouse_for(org_id)
+        with self._session(warehouse, org_id, definitions, read_only=True) as session:
+            observation = observe_with_problems(session, definitions, warehouse.capabilities.dialect)
+            return plan_maintenance(definitions, observation, self._policy_of(org_id), now)
+
+    def verify(self, org_id: str, aggregate: str | None = None) -> tuple[Difference, ...]:
+        """Recompute aggregates (all, or those named `name` or `cube.name`) and compare them with their views. Only reads.
+
+        Blocked and unusable definitions are left out. Raises as `plan`, and InvalidValueError for an unknown name.
+        """
+        warehouse = self._warehouse_for(org_id)
+        sound, _ = sound_and_sick(self.definitions(org_id), warehouse.capabilities.dialect)
+        chosen = [each for each in sound if aggregate in (None, each.name, each.label, each.id)]
+        if aggregate is not None and not chosen:
+            known = ", ".join(each.label for each in sound)
+            raise InvalidValueError(f"organisation {org_id!r} has no aggregate {aggregate!r}; it has {known or 'none'}")
+        with self._session(warehouse, org_id, chosen, read_only=True) as session:
+            return tuple(session.compare(each) for each in chosen)
+
+    def definitions(self, org_id: str) -> tuple[AggregateDefinition, ...]:
+        """The organisation's definitions, as configured now."""
+        if isinstance(self._definitions, Mapping):
+            return tuple(self._definitions.get(org_id, ()))
+        return tuple(self._definitions(org_id))
+
+    def _policy_of(self, org_id: str) -> Policy:
+        return self._policy if isinstance(self._policy, Policy) else self._policy(org_id)
+
+    @contextmanager
+    def _session(
+        self,
+        warehouse: Warehouse,
+        org_id: str,
+        definitions: Sequence[AggregateDefinition],
+        *,
+        read_only: bool = False,
+    ) -> Iterator[WarehouseSession]:
+        schema = ManagedSchema(self._installation, org_id, schema_name(org_id))
+        create = self._may_create(org_id, definitions)
+        session = warehouse.open(schema, create=create, read_only=read_only)
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def _may_create(self, org_id: str, definitions: Sequence[AggregateDefinition]) -> bool | None:
+        """Whether a warehouse that is not there may be begun: never if it was there, and yes if all data is in files."""
+        if self._knows_instances(org_id):
+            return False
+        sources = [source for each in definitions for source in (*each.sources, *each.dependencies)]
+        return True if sources and all(source.file is not None for source in sources) else None
+
+
+@contextmanager
+def _job_errors() -> Iterator[None]:
+    """What stops a whole run, as the job half knows it."""
+    try:
+        yield
+    except (WarehouseError, MissingExtraError) as problem:
+        cause = next(word for kind, word in _CAUSES if isinstance(problem, kind))
+        raise TaskFailedError(problem.message, cause=cause) from problem

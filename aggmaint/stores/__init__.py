@@ -1,0 +1,1 @@
+"""Job stores: adapters of `aggmaint.store.JobStore`. Import the one you need by its path."""

@@ -1,0 +1,129 @@
+"""The document and its parts as JSON texts and plain numbers, for stores that keep columns. One direction each, no rules.
+
+Instants are UTC epoch microseconds. Keys are short, because a document is written with every commit.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..core.ids import JobId, ScheduleId
+from ..core.job import ErrorInformation, FailureCode, Progress, StepError
+from ..core.organization import Pause, Request
+from ..core.schedule import Execution, Schedule
+from ..core.trigger import Trigger
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_us(us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def opt_to_us(instant: datetime | None) -> int | None:
+    return None if instant is None else to_us(instant)
+
+
+def opt_from_us(us: int | None) -> datetime | None:
+    return None if us is None else from_us(us)
+
+
+def dumps(value: Any) -> str:
+    """ASCII, because a lone surrogate (a file name in an error's message) is JSON but no UTF-8."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def opt_dumps(value: Any) -> str | None:
+    return None if value is None else dumps(value)
+
+
+def schedule_to_json(schedule: Schedule) -> dict[str, Any]:
+    latest = schedule.latest_execution
+    return {
+        "id": schedule.id,
+        "expr": schedule.time_expression,
+        "by": schedule.created_by_user,
+        "at": to_us(schedule.created_at),
+        "zone": schedule.zone,
+        "active": schedule.active,
+        "last": schedule.last_slot,
+        "next": schedule.next_slot,
+        "skipped": schedule.skipped,
+        "missed": schedule.missed,
+        "over": schedule.missed_over,
+        "latest": latest and [latest.job_id, to_us(latest.executed_at)],
+    }
+
+
+def schedule_from_json(data: Mapping[str, Any]) -> Schedule:
+    latest = data["latest"]
+    return Schedule(
+        id=ScheduleId(data["id"]),
+        time_expression=data["expr"],
+        created_by_user=data["by"],
+        created_at=from_us(data["at"]),
+        zone=data["zone"],
+        active=data["active"],
+        last_slot=data["last"],
+        next_slot=data["next"],
+        skipped=data["skipped"],
+        missed=data["missed"],
+        missed_over=data["over"],
+        latest_execution=latest and Execution(JobId(latest[0]), from_us(latest[1])),
+    )
+
+
+def request_to_json(request: Request) -> dict[str, Any]:
+    return {
+        "trigger": str(request.trigger),
+        "at": to_us(request.created_at),
+        "auto": request.automatic,
+        "options": request.options,
+        "slots": request.slots,
+        "folded": request.folded,
+    }
+
+
+def request_from_json(data: Mapping[str, Any]) -> Request:
+    return Request(
+        trigger=Trigger.parse(data["trigger"]),
+        created_at=from_us(data["at"]),
+        automatic=data["auto"],
+        options=data["options"],
+        slots=data["slots"],
+        folded=data["folded"],
+    )
+
+
+def progress_to_json(progress: Progress) -> list[Any]:
+    return [progress.step, progress.done, progress.total, progress.detail, to_us(progress.at)]
+
+
+def progress_from_json(data: list[Any]) -> Progress:
+    step, done, total, detail, at = data
+    return Progress(step, done, total, detail, from_us(at))
+
+
+def pause_to_json(pause: Pause) -> list[Any]:
+    return [pause.by, pause.reason, to_us(pause.since)]
+
+
+def pause_from_json(data: list[Any]) -> Pause:
+    by, reason, since = data
+    return Pause(by, reason, from_us(since))
+
+
+def error_to_json(error: ErrorInformation) -> dict[str, Any]:
+    steps = [[e.step, e.message, e.definition_id, e.instance_id] for e in error.errors]
+    return {"code": error.code.value, "message": error.message, "cause": error.cause, "errors": steps}
+
+
+def error_from_json(data: Mapping[str, Any]) -> ErrorInformation:
+    steps = tuple(StepError(*step) for step in data["errors"])
+    return ErrorInformation(FailureCode(data["code"]), data["message"], data["cause"], steps)

@@ -1,0 +1,81 @@
+"""The seam: what a job runs, what it is given, and what it gives back.
+
+The job half knows nothing about aggregates; it calls `MaintenanceTask.run(context)` once per granted job, in one thread,
+and stores the report with the job's end. The built-in task is `aggmaint.maintenance.AggregateMaintenance`; a host may
+bring its own.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from attrs import Factory, frozen
+
+from .core.ids import OrgId
+from .core.job import Fence, MaintenanceJob, StepError
+
+__all__ = ["Fence", "MaintenanceReport", "MaintenanceTask", "StepError", "TaskContext"]
+
+
+@frozen
+class MaintenanceReport:
+    """What a task did.
+
+    complete   False when anything that should have been done was not (a failed publish, a sick aggregate, a budget).
+               Only a complete report of a done job covers demand.
+    summary    one line for people.
+    details    a JSON-able mapping: decisions, steps, findings. Stored with the job, bounded to 256 KiB.
+    errors     what went wrong, step by step; shown in the job's history.
+    inventory  a JSON-able mapping of the aggregates as the job left them, kept for the newest job only; None = keep the
+               last one.
+    """
+
+    complete: bool
+    summary: str = ""
+    details: Mapping[str, Any] = Factory(dict)
+    errors: tuple[StepError, ...] = ()
+    inventory: Mapping[str, Any] | None = None
+
+
+class TaskContext(Protocol):
+    """What a running task is given. One per job; used from the task's thread only."""
+
+    @property
+    def org_id(self) -> OrgId: ...
+
+    @property
+    def job(self) -> MaintenanceJob: ...
+
+    @property
+    def fence(self) -> Fence:
+        """The job's fence: newer jobs have greater ones. Guard every write to shared data with it."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the request asked for beyond running; opaque to the job half."""
+
+    def now(self) -> datetime:
+        """The store's wall clock, aware UTC. Tasks read no other clock."""
+
+    def progress(self, step: str, *, done: int = 0, total: int | None = None, detail: str = "") -> None:
+        """Tell how far the task is; calls `check()`. Written to the store at most once a second; dropped when stale."""
+
+    def check(self) -> None:
+        """Call often. Raises a StopWorkError (lease lost, cancelled, deadline, shutdown) when the task must stop."""
+
+    def confirm(self) -> None:
+        """Ask the store, directly before a publish, that this job is in progress and newest. Raises LeaseLostError.
+
+        Also raises what `check()` raises, and StoreUnavailableError when the store can not be asked.
+        """
+
+
+class MaintenanceTask(Protocol):
+    """One maintenance run. Called at least once per request, never twice at the same time for one organisation."""
+
+    def run(self, context: TaskContext) -> MaintenanceReport:
+        """Do the work and report. Raise TaskFailedError when it could not run at all; let StopWorkError pass.
+
+        The engine calls it in one thread of its own choice. Everything it publishes must be fenced with
+        `context.fence`. Running again after a crash must be harmless.
+        """

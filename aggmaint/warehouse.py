@@ -1,0 +1,257 @@
+"""The Warehouse port: where aggregates live.
+
+Theory of operation
+-------------------
+A warehouse speaks of definitions, instances and periods, not of SQL. It decides nothing: it reports what it finds
+(`observe`), and does what a plan says. Each organisation has a *managed schema* of its own with a ledger in it and one
+control row `(installation, org, generation, fence, touch, open, build)`. Three rules make every write safe:
+
+* **Claim.** Before its first write a job claims the schema with its fence; only a greater fence can. A claim made
+  from an observation succeeds only if nothing was written since (`touch` is the one observed), so that reading first and
+  claiming after is as good as the other way round, and a run with nothing to do writes nothing at all.
+* **Guard.** Every later write is one transaction whose first statement proves, on the control row, that the claim still
+  stands. Claim and guard write the same columns, so that of two at once one must fail.
+* **Whole or not at all.** What a verb writes is committed together with the ledger rows that describe it. A crash leaves
+  the old state or the new one, and at most a table that is in nobody's view and that its intent row names.
+
+A session is used by one thread. `observe` fixes a snapshot, where the engine has them; `stage` reads from it; any other
+verb ends it. Errors: WarehouseUnavailableError (also WarehouseBusyError) when the warehouse can not be reached, at any
+verb; WarehouseQueryError when it refuses a statement; FenceLostError when the guard finds a newer claim, or that the
+ledger is not as planned; ForeignSchemaError when the schema is another installation's or organisation's. After an error
+of a writing verb nothing of it is there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from attrs import frozen
+
+from .aggregates.decisions import DropStep, ForgetStep, RetireStep
+from .aggregates.model import AggregateDefinition
+from .aggregates.observation import Column, ControlState, InstanceRecord, Observation, PartitionContent
+from .aggregates.periods import Period
+from .core.job import Fence
+
+
+@frozen
+class Capabilities:
+    """What an engine can do. Declared by the adapter, used by the maintenance, proved by the conformance kit.
+
+    dialect        the SQL dialect of definitions (a name that `aggregates.dialects` knows).
+    engine         engine and major version, part of every token.
+    snapshot_reads `stage` reads the very rows that `observe` read.
+    """
+
+    dialect: str
+    engine: str
+    snapshot_reads: bool
+
+
+@frozen
+class ManagedSchema:
+    """Whose schema is opened: the installation and organisation that its control row must name."""
+
+    installation: str
+    org_id: str
+    name: str
+
+
+def fence_behind(schema: str, control: ControlState, fence: Fence) -> str:
+    """The message for a job whose fence the schema has passed."""
+    return (
+        f"schema {schema} has seen fence {control.generation}.{control.fence}, this job holds "
+        f"{fence.generation}.{fence.number}: a newer job runs, or the job store was restored from an older copy "
+        f"(then raise its generation: aggmaint doctor --recover {control.org_id})"
+    )
+
+
+Tick = Callable[[str], None]
+"""Called between statements with a word about what is next. It may raise to stop the work; the verb then leaves nothing."""
+
+
+@frozen
+class StageRequest:
+    """Periods of an aggregate to compute, aside."""
+
+    definition: AggregateDefinition
+    periods: tuple[Period, ...]
+
+
+@frozen
+class Staged:
+    """Rows that were computed aside. `handle` is the warehouse's own name of them, valid in this session."""
+
+    handle: str
+    contents: tuple[PartitionContent, ...]
+
+
+@frozen
+class PartitionWrite:
+    """A ledger row to be: what is published for one period, and the token of the source rows it was made from."""
+
+    period: Period
+    rows: int
+    token: str
+    content: str
+
+
+@frozen
+class BuildRequest:
+    """An instance to build: its id and the name of its table are drawn by the caller."""
+
+    definition: AggregateDefinition
+    instance_id: str
+    table_name: str
+
+
+@frozen
+class Built:
+    """An instance that was built, and is in no view yet."""
+
+    request: BuildRequest
+    rows: int
+    columns: tuple[Column, ...]
+    partitions: tuple[PartitionWrite, ...]
+    source_tokens: tuple[tuple[str, str], ...]
+
+
+@frozen
+class Refresh:
+    """Replace periods of an active instance by staged rows. `staged` None: nothing is inserted, only removed or noted."""
+
+    definition: AggregateDefinition
+    instance: InstanceRecord
+    staged: Staged | None
+    replaced: tuple[Period, ...]
+    written: tuple[PartitionWrite, ...]
+    source_tokens: tuple[tuple[str, str], ...]
+
+
+@frozen
+class Switch:
+    """Put a built instance in service: its view, its ledger rows; what it supersedes becomes invalid."""
+
+    built: Built
+    supersedes: InstanceRecord | None
+
+
+@frozen
+class RestoreView:
+    """Make the view of an active instance again."""
+
+    definition: AggregateDefinition
+    instance: InstanceRecord
+
+
+@frozen
+class Failed:
+    """A build that did not come to its end: `cancelled` or failed, why, and for which instance."""
+
+    instance_id: str
+    cancelled: bool
+    message: str
+
+
+@frozen
+class Failures:
+    """Mark builds as failed or cancelled; what they left is dropped after the grace."""
+
+    builds: tuple[Failed, ...]
+
+
+Publication = Refresh | Switch | RestoreView | RetireStep | DropStep | ForgetStep | Failures
+"""One guarded transaction."""
+
+
+@frozen
+class Difference:
+    """How far an aggregate, as its view shows it, is from a recomputation of its source.
+
+    missing  rows of the recomputation that the view has not.
+    extra    rows of the view that the recomputation has not, repeated rows included.
+    wrong    rows of both whose measures differ.
+    problem  why they could not be compared (no table in service, a query that broke off); None if they were.
+    """
+
+    definition_id: str
+    aggregate: str
+    rows_expected: int
+    rows_found: int
+    missing: int
+    extra: int
+    wrong: int
+    problem: str | None = None
+
+    @property
+    def equal(self) -> bool:
+        return self.problem is None and not (self.missing or self.extra or self.wrong)
+
+
+class WarehouseSession(Protocol):
+    """An open managed schema. One thread, one run; close it always."""
+
+    def observe(
+        self,
+        definitions: Sequence[AggregateDefinition],
+        *,
+        reader: Fence | None = None,
+        sick: Mapping[str, str],
+        tick: Tick | None = None,
+    ) -> Observation:
+        """Read the ledger, the schema's objects, active instances' tables and the sources' tokens. Writes nothing.
+
+        `definitions` are sound and not blocked; those whose ids are in `sick` are not asked again, but get its text as
+        their failure. A definition that can not be read gets a failure of its own; it stops no other. A session that
+        holds a claim observes its own writes.
+        """
+
+    def stage(self, requests: Sequence[StageRequest], *, tick: Tick | None = None) -> tuple[Staged, ...]:
+        """Compute periods aside, from the snapshot of the last `observe`. All or none; idempotent.
+
+        Raises WarehouseQueryError with `definition_id` of the aggregate whose query broke; the snapshot is then gone.
+        """
+
+    def claim(self, fence: Fence, *, seen: ControlState | None, anyway: bool = False) -> bool:
+        """Make this job the schema's only writer; create schema and ledger if there is none.
+
+        False if something was written since `seen` was observed: observe again. With `anyway`, claim whatever happened,
+        and observe then. Raises FenceLostError if the schema has seen this fence or a greater one.
+        """
+
+    def build(self, requests: Sequence[BuildRequest], *, at: datetime, tick: Tick | None = None) -> tuple[Built, ...]:
+        """Build instances beside, from one snapshot with their tokens: intents first, then tables. Needs the claim.
+
+        All or none: on an error no table is left, and the intents stay, to be marked by `Failures` or swept by a later
+        job. Raises WarehouseQueryError with `definition_id` of the aggregate that broke.
+        """
+
+    def publish(self, publication: Publication, *, at: datetime, build_id: str) -> None:
+        """Do one guarded transaction, all or nothing. Conflicts are retried, a bounded number of times. Needs the claim.
+
+        Publishing twice raises FenceLostError, because the ledger is no longer as planned.
+        """
+
+    def compare(self, definition: AggregateDefinition) -> Difference:
+        """Recompute an aggregate and compare it with what its view shows. Reads only, in one snapshot.
+
+        What keeps this one from being compared is said in the answer, not raised.
+        """
+
+    def close(self) -> None:
+        """Give the claim back (open=false), if it is still ours, and the connection. Idempotent; never raises."""
+
+
+class Warehouse(Protocol):
+    """One organisation's warehouse, or one for many: a schema each."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def open(self, schema: ManagedSchema, *, create: bool | None = None, read_only: bool = False) -> WarehouseSession:
+        """Connect. `create`: whether a warehouse that is not there yet may be made; None: as the adapter was told.
+
+        A `read_only` session only observes and compares; where there is no warehouse yet, it sees an empty one.
+
+        Raises WarehouseUnavailableError, WarehouseBusyError (names the process) or MissingExtraError.
+        """

@@ -1,0 +1,320 @@
+"""The ledger of a managed schema in DuckDB: its tables, and the statements that read and write them.
+
+The tables have no indexes and no constraints that DuckDB would check through one: rows are few, and an update of an
+indexed row is a delete and an insert to DuckDB. That there is one control row follows from its birth: it is inserted by
+the transaction that creates its table, and two such transactions conflict. Instants are stored as UTC without zone.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ..aggregates.dialects import DuckDBDialect
+from ..aggregates.model import INSTANCE_PREDECESSORS, InstanceStatus
+from ..aggregates.naming import LEDGER_TABLES
+from ..aggregates.observation import Column, ControlState, InstanceRecord, PartitionRecord
+from ..aggregates.periods import Period
+from ..core.job import Fence
+from ..errors import FenceLostError, ForeignSchemaError
+from ..warehouse import ManagedSchema, PartitionWrite
+from ._duckdb_connection import Connection
+
+LEDGER_VERSION = 1
+
+CONTROL, INSTANCE, PARTITION, SOURCE = LEDGER_TABLES
+_DDL = {
+    INSTANCE: (
+        "id VARCHAR, definition_id VARCHAR, label VARCHAR, table_name VARCHAR, view_name VARCHAR, status VARCHAR, "
+        "since_at TIMESTAMP, generation BIGINT, fence BIGINT, definition_hash VARCHAR, structure_hash VARCHAR, "
+        "build_id VARCHAR, started_at TIMESTAMP, built_at TIMESTAMP, published_at TIMESTAMP, row_count BIGINT, "
+        "column_list VARCHAR, reason VARCHAR, message VARCHAR"
+    ),
+    PARTITION: (
+        "instance_id VARCHAR, period_key VARCHAR, starts_on VARCHAR, starts_at TIMESTAMP, ends_at TIMESTAMP, "
+        "row_count BIGINT, token VARCHAR, content VARCHAR, build_id VARCHAR, published_at TIMESTAMP"
+    ),
+    SOURCE: "instance_id VARCHAR, source_key VARCHAR, token VARCHAR",
+    CONTROL: (
+        "installation VARCHAR, org VARCHAR, generation BIGINT, fence BIGINT, touch BIGINT, open BOOLEAN, build VARCHAR, "
+        "version INTEGER"
+    ),
+}
+
+
+def _stored(instant: datetime | None) -> datetime | None:
+    return None if instant is None else instant.astimezone(UTC).replace(tzinfo=None)
+
+
+def _read(instant: Any) -> Any:
+    return None if instant is None else instant.replace(tzinfo=UTC)
+
+
+class Ledger:
+    """Reads and writes the ledger through a connection. Writes belong into the caller's transaction."""
+
+    def __init__(self, connection: Connection, schema: ManagedSchema) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._quoted = DuckDBDialect().quote(schema.name)
+
+    def table(self, name: str) -> str:
+        """The quoted reference of a table or view of the schema."""
+        return f"{self._quoted}.{DuckDBDialect().quote(name)}"
+
+    # -- birth, claim, guard ------------------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        found = self._connection.run(
+            "SELECT COUNT(*) FROM duckdb_tables() WHERE database_name = current_database() "
+            "AND schema_name = $schema AND table_name = $control",
+            {"schema": self._schema.name, "control": CONTROL},
+        )
+        return bool(found[0][0])
+
+    def create(self, fence: Fence) -> None:
+        """Schema, ledger and the control row, claimed at once."""
+        run = self._connection.run
+        run(f"CREATE SCHEMA IF NOT EXISTS {self._quoted}")
+        for name, columns in _DDL.items():
+            run(f"CREATE TABLE {self.table(name)} ({columns})")
+        run(
+            f"INSERT INTO {self.table(CONTROL)} VALUES ($installation, $org, $generation, $fence, 1, TRUE, '', $version)",
+            {**self._identity(), **_fence(fence), "version": LEDGER_VERSION},
+        )
+
+    def claim(self, fence: Fence, touch: int | None) -> bool:
+        """Take the schema, if the fence is greater and, where `touch` is given, nothing was written since."""
+        unchanged = "" if touch is None else " AND touch = $touch"
+        taken = self._connection.changed(
+            f"UPDATE {self.table(CONTROL)} SET generation = $generation, fence = $fence, touch = touch + 1, open = TRUE "
+            "WHERE installation = $installation AND org = $org "
+            f"AND (generation < $generation OR (generation = $generation AND fence < $fence)){unchanged}",
+            {**self._identity(), **_fence(fence), **({} if touch is None else {"touch": touch})},
+        )
+        return taken == 1
+
+    def guard(self, fence: Fence, build_id: str) -> None:
+        """The first statement of every writing transaction. Raises FenceLostError."""
+        held = self._connection.changed(
+            f"UPDATE {self.table(CONTROL)} SET generation = generation, fence = fence, touch = touch + 1, build = $build "
+            "WHERE installation = $installation AND org = $org AND generation = $generation AND fence = $fence AND open",
+            {**self._identity(), **_fence(fence), "build": build_id},
+        )
+        if held != 1:
+            raise FenceLostError(
+                f"job fence {fence.generation}.{fence.number} no longer holds schema {self._schema.name}; rolled back"
+            )
+
+    def release(self, fence: Fence) -> None:
+        self._connection.run(
+            f"UPDATE {self.table(CONTROL)} SET open = FALSE WHERE installation = $installation AND org = $org "
+            "AND generation = $generation AND fence = $fence",
+            {**self._identity(), **_fence(fence)},
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        return {"installation": self._schema.installation, "org": self._schema.org_id}
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def control(self) -> ControlState:
+        """The control row. Raises ForeignSchemaError if it is not this installation's and organisation's."""
+        rows = self._connection.run(
+            f"SELECT installation, org, generation, fence, touch, open, build, version FROM {self.table(CONTROL)}"
+        )
+        where = f"schema {self._schema.name}"
+        if len(rows) != 1:
+            raise ForeignSchemaError(
+                f"{where} has {len(rows)} control rows instead of one; somebody changed the ledger"
+            )
+        *values, version = rows[0]
+        if version != LEDGER_VERSION:
+            raise ForeignSchemaError(f"{where} has ledger version {version}, not {LEDGER_VERSION}; upgrade aggmaint")
+        state = ControlState(*values)
+        if state.installation != self._schema.installation:
+            raise ForeignSchemaError(
+                f"{where} belongs to installation {state.installation!r}, not to {self._schema.installation!r}; "
+                "set the same installation, or use another warehouse"
+            )
+        if state.org_id != self._schema.org_id:
+            raise ForeignSchemaError(
+                f"{where} belongs to organisation {state.org_id!r}, not to {self._schema.org_id!r}"
+            )
+        return state
+
+    def instances(self) -> tuple[InstanceRecord, ...]:
+        """All instances with their partitions and source tokens, in one order."""
+        partitions: dict[str, list[PartitionRecord]] = {}
+        for instance_id, key, on, starts, ends, rows, token, content, build, published in self._connection.run(
+            "SELECT instance_id, period_key, starts_on, starts_at, ends_at, row_count, token, content, build_id, "
+            f"published_at FROM {self.table(PARTITION)} ORDER BY period_key"
+        ):
+            period = Period(key, on, _read(starts), _read(ends))
+            record = PartitionRecord(period, rows, token, content, build, _read(published))
+            partitions.setdefault(instance_id, []).append(record)
+        sources: dict[str, list[tuple[str, str]]] = {}
+        for instance_id, key, token in self._connection.run(
+            f"SELECT instance_id, source_key, token FROM {self.table(SOURCE)} ORDER BY source_key"
+        ):
+            sources.setdefault(instance_id, []).append((key, token))
+        return tuple(
+            _instance(row, tuple(partitions.get(row[0], ())), tuple(sources.get(row[0], ())))
+            for row in self._connection.run(
+                "SELECT id, definition_id, label, table_name, view_name, status, since_at, generation, fence, "
+                "definition_hash, structure_hash, build_id, started_at, built_at, published_at, row_count, column_list, "
+                f"reason, message FROM {self.table(INSTANCE)} ORDER BY started_at, id"
+            )
+        )
+
+    def active_ids(self, definition_id: str) -> list[tuple[str, str]]:
+        """(instance id, build id) of the instances in service."""
+        rows = self._connection.run(
+            f"SELECT id, build_id FROM {self.table(INSTANCE)} WHERE definition_id = $id AND status = 'active'",
+            {"id": definition_id},
+        )
+        return [(str(row[0]), str(row[1])) for row in rows]
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def insert_intent(self, instance: InstanceRecord) -> None:
+        self._connection.run(
+            f"INSERT INTO {self.table(INSTANCE)} VALUES ($id, $definition_id, $label, $table_name, $view_name, $status, "
+            "$at, $generation, $fence, $definition_hash, $structure_hash, $build_id, $at, NULL, NULL, 0, '[]', NULL, NULL)",
+            {
+                **{
+                    name: getattr(instance, name)
+                    for name in ("id", "definition_id", "label", "table_name", "view_name")
+                },
+                **{name: getattr(instance, name) for name in ("definition_hash", "structure_hash", "build_id")},
+                "generation": instance.generation,
+                "fence": instance.fence,
+                "status": instance.status.value,
+                "at": _stored(instance.started_at),
+            },
+        )
+
+    def move(self, instance_id: str, to: InstanceStatus, at: datetime, more: Mapping[str, Any] | None = None) -> None:
+        """Give an instance its next status, from one that may come before it. `more`: further columns.
+
+        Raises FenceLostError if it has another one.
+        """
+        allowed = ", ".join(f"'{status.value}'" for status in sorted(INSTANCE_PREDECESSORS[to]))
+        values = {
+            name: _stored(value) if isinstance(value, datetime) else value for name, value in (more or {}).items()
+        }
+        sets = "".join(f", {name} = ${name}" for name in values)
+        moved = self._connection.changed(
+            f"UPDATE {self.table(INSTANCE)} SET status = $to, since_at = $at{sets} WHERE id = $id AND status IN ({allowed})",
+            {**values, "to": to.value, "at": _stored(at), "id": instance_id},
+        )
+        if moved != 1:
+            raise FenceLostError(f"instance {instance_id} is not as the plan saw it; rolled back")
+
+    def note_publish(self, instance: InstanceRecord, at: datetime, build_id: str) -> None:
+        """Note a new publish of an active instance. Raises FenceLostError if its last one is not the one planned on."""
+        noted = self._connection.changed(
+            f"UPDATE {self.table(INSTANCE)} SET build_id = $build, published_at = $at "
+            "WHERE id = $id AND status = 'active' AND build_id = $before",
+            {"build": build_id, "at": _stored(at), "id": instance.id, "before": instance.build_id},
+        )
+        if noted != 1:
+            raise FenceLostError(f"table {instance.table_name} was published since it was observed; rolled back")
+
+    def recount(self, instance_id: str) -> None:
+        """Make the instance's rows the sum of its partitions'."""
+        self._connection.run(
+            f"UPDATE {self.table(INSTANCE)} SET row_count = (SELECT COALESCE(SUM(row_count), 0) "
+            f"FROM {self.table(PARTITION)} WHERE instance_id = $id) WHERE id = $id",
+            {"id": instance_id},
+        )
+
+    def require_active(self, instance: InstanceRecord) -> None:
+        if instance.id not in {found for found, _ in self.active_ids(instance.definition_id)}:
+            raise FenceLostError(f"table {instance.table_name} is no longer in service; rolled back")
+
+    def delete_partitions(self, instance_id: str, keys: Iterable[str]) -> None:
+        self._connection.run(
+            f"DELETE FROM {self.table(PARTITION)} WHERE instance_id = $id AND period_key IN (SELECT UNNEST($keys))",
+            {"id": instance_id, "keys": list(keys)},
+        )
+
+    def insert_partitions(
+        self, instance_id: str, writes: Iterable[PartitionWrite], at: datetime, build_id: str
+    ) -> None:
+        """One statement, whatever the number of partitions."""
+        listed = [
+            [
+                *(each.period.key, each.period.starts_on, _text(each.period.starts_at), _text(each.period.ends_at)),
+                *(str(each.rows), each.token, each.content),
+            ]
+            for each in writes
+        ]
+        if listed:
+            self._connection.run(
+                f"INSERT INTO {self.table(PARTITION)} SELECT $id, r[1], r[2], CAST(r[3] AS TIMESTAMP), "
+                "CAST(r[4] AS TIMESTAMP), CAST(r[5] AS BIGINT), r[6], r[7], $build, $at FROM (SELECT UNNEST($rows) AS r)",
+                {"id": instance_id, "rows": listed, "build": build_id, "at": _stored(at)},
+            )
+
+    def replace_sources(self, instance_id: str, tokens: Iterable[tuple[str, str]]) -> None:
+        self._connection.run(f"DELETE FROM {self.table(SOURCE)} WHERE instance_id = $id", {"id": instance_id})
+        for key, token in tokens:
+            self._connection.run(
+                f"INSERT INTO {self.table(SOURCE)} VALUES ($id, $key, $token)",
+                {"id": instance_id, "key": key, "token": token},
+            )
+
+    def forget_details(self, instance_id: str) -> None:
+        """Remove the partition and source rows of an instance that is out of service."""
+        for name in (PARTITION, SOURCE):
+            self._connection.run(f"DELETE FROM {self.table(name)} WHERE instance_id = $id", {"id": instance_id})
+
+    def forget(self, instance_id: str) -> None:
+        self.forget_details(instance_id)
+        self._connection.run(
+            f"DELETE FROM {self.table(INSTANCE)} WHERE id = $id AND status = 'deleted'", {"id": instance_id}
+        )
+
+
+def _fence(fence: Fence) -> dict[str, Any]:
+    return {"generation": fence.generation, "fence": fence.number}
+
+
+def _text(instant: datetime | None) -> str | None:
+    stored = _stored(instant)
+    return None if stored is None else stored.isoformat(sep=" ")
+
+
+def _instance(
+    row: tuple[Any, ...], partitions: tuple[PartitionRecord, ...], sources: tuple[tuple[str, str], ...]
+) -> InstanceRecord:
+    identity, definition_id, label, table, view, status, since, generation, fence, *rest = row
+    definition_hash, structure_hash, build, started, built, published, rows, columns, reason, message = rest
+    return InstanceRecord(
+        id=identity,
+        definition_id=definition_id,
+        label=label,
+        table_name=table,
+        view_name=view,
+        status=InstanceStatus(status),
+        since_at=_read(since),
+        generation=generation,
+        fence=fence,
+        definition_hash=definition_hash,
+        structure_hash=structure_hash,
+        build_id=build,
+        started_at=_read(started),
+        built_at=_read(built),
+        published_at=_read(published),
+        rows=rows,
+        columns=tuple(Column(name, kind) for name, kind in json.loads(columns)),
+        reason=reason,
+        message=message,
+        partitions=partitions,
+        source_tokens=sources,
+    )
+
+
+def columns_text(columns: Iterable[Column]) -> str:
+    return json.dumps([[each.name, each.type] for each in columns], ensure_ascii=False)

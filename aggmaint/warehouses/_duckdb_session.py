@@ -1,0 +1,214 @@
+"""A session of the DuckDB warehouse: the port's verbs over one connection. The rules are in `aggmaint/warehouse.py`.
+
+Theory of operation
+-------------------
+`observe` leaves its transaction open as the snapshot; `stage` computes into TEMP tables of this connection in that same
+transaction, which vanish by themselves when the connection closes: nothing of a stage is ever left behind. `build` writes
+its intents first (guarded), then makes tables in one transaction together with reading the tokens. `publish` is one guarded
+transaction: guard, comparison with what the plan saw, data, ledger, view. A conflict (two writers of the control row at
+once) is raised by DuckDB at once, for the later one; it is retried a few times with growing pauses, with the same stage.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import count
+from typing import TypeVar
+
+from ..aggregates.model import AggregateDefinition
+from ..aggregates.observation import ControlState, Observation, active_instance
+from ..aggregates.scans import float_sums
+from ..aggregates.sql import difference_sql, select_sql
+from ..core.job import Fence
+from ..errors import FenceLostError, WarehouseError, WarehouseQueryError, WarehouseUnavailableError
+from ..warehouse import (
+    BuildRequest,
+    Built,
+    Difference,
+    ManagedSchema,
+    Publication,
+    Refresh,
+    Staged,
+    StageRequest,
+    Tick,
+    fence_behind,
+)
+from ._duckdb_bind import DIALECT, bound_parameters
+from ._duckdb_connection import ConflictError, Connection
+from ._duckdb_ledger import Ledger
+from ._duckdb_observe import BrokenQueryError, Observer, broke_off
+from ._duckdb_writer import Writer, intent_of
+
+T = TypeVar("T")
+
+CONFLICT_PAUSES_S = (0.001, 0.005, 0.02, 0.1, 0.3, 1.0)
+
+
+def _silent(_what: str) -> None:
+    return None
+
+
+class DuckDBSession:
+    """See WarehouseSession. `pause` sleeps; `on_close` gives the database back."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        schema: ManagedSchema,
+        engine: str,
+        *,
+        pause: Callable[[float], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._ledger = Ledger(connection, schema)
+        self._observer = Observer(connection, self._ledger, schema, engine)
+        self._writer = Writer(connection, self._ledger, schema, self._observer)
+        self._pause = pause
+        self._on_close = on_close
+        self._fence: Fence | None = None
+        self._stages = count(1)
+        self._closed = False
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def observe(
+        self,
+        definitions: Sequence[AggregateDefinition],
+        *,
+        reader: Fence | None = None,
+        sick: Mapping[str, str],
+        tick: Tick | None = None,
+    ) -> Observation:
+        self._end_snapshot()
+        return self._observer.observe(definitions, reader, sick, tick or _silent)
+
+    def stage(self, requests: Sequence[StageRequest], *, tick: Tick | None = None) -> tuple[Staged, ...]:
+        staged = []
+        for request in requests:
+            (tick or _silent)(request.definition.label)
+            handle = f"temp.aggmaint_stage_{next(self._stages)}"
+            sql = select_sql(request.definition, DIALECT, request.periods)
+            try:
+                self._connection.run(f"CREATE TEMP TABLE {handle} AS {sql}", bound_parameters(request.definition))
+                contents = self._observer.contents_of(request.definition, handle)
+                self._observer.require_files(request.definition)
+            except WarehouseQueryError as problem:
+                self._connection.rollback()
+                raise WarehouseQueryError(broke_off(problem), definition_id=request.definition.id) from problem
+            staged.append(Staged(handle, contents))
+        return tuple(staged)
+
+    def _end_snapshot(self) -> None:
+        """Commit what `observe` began: it read only, and stages are to outlive it."""
+        if self._connection.in_transaction:
+            self._connection.commit()
+
+    def compare(self, definition: AggregateDefinition) -> Difference:
+        self._end_snapshot()
+        self._connection.begin()
+        try:
+            return self._compared(definition)
+        except WarehouseQueryError as problem:
+            return Difference(definition.id, definition.label, 0, 0, 0, 0, 0, broke_off(problem))
+        finally:
+            self._connection.rollback()
+
+    def _compared(self, definition: AggregateDefinition) -> Difference:
+        active = active_instance(definition.id, self._ledger.instances() if self._ledger.exists() else ())
+        if active is None:
+            return Difference(definition.id, definition.label, 0, 0, 0, 0, 0, "it has no table in service; run its job")
+        floats = float_sums(definition, active.columns, DIALECT)
+        sql = difference_sql(definition, self._ledger.table(definition.view_name), floats, DIALECT)
+        expected, found, missing, extra, matched, wrong = self._connection.run(sql, bound_parameters(definition))[0]
+        repeated = matched - (expected - missing)
+        return Difference(definition.id, definition.label, expected, found, missing, extra + repeated, wrong)
+
+    # -- claim and guard ----------------------------------------------------------------------------------------------
+
+    def claim(self, fence: Fence, *, seen: ControlState | None, anyway: bool = False) -> bool:
+        self._end_snapshot()
+        claimed = self._retried(lambda: self._claim_once(fence, seen, anyway))
+        if claimed:
+            self._fence = fence
+        return claimed
+
+    def _claim_once(self, fence: Fence, seen: ControlState | None, anyway: bool) -> bool:
+        if seen is None and not self._ledger.exists():
+            self._ledger.create(fence)
+            return True
+        if seen is None and not anyway:
+            return False
+        if self._ledger.claim(fence, None if anyway or seen is None else seen.touch):
+            return True
+        control = self._ledger.control()
+        if (control.generation, control.fence) < (fence.generation, fence.number):
+            return False
+        raise FenceLostError(fence_behind(self._schema.name, control, fence))
+
+    def _held(self) -> Fence:
+        if self._fence is None:
+            raise FenceLostError("this session holds no claim; claim before you write")
+        return self._fence
+
+    def _guarded(self, build_id: str, work: Callable[[], None]) -> None:
+        """One guarded transaction: the guard is its first statement, alone."""
+        fence = self._held()
+
+        def whole() -> None:
+            self._ledger.guard(fence, build_id)
+            work()
+
+        self._retried(whole)
+
+    def _retried(self, work: Callable[[], T]) -> T:
+        """Run `work` in a transaction; after a conflict again, a bounded number of times."""
+        for pause_s in (*CONFLICT_PAUSES_S, None):
+            try:
+                with self._connection.transaction():
+                    return work()
+            except ConflictError as problem:
+                if pause_s is None:
+                    raise WarehouseUnavailableError(
+                        f"another writer kept changing schema {self._schema.name} ({problem.message}); try again later"
+                    ) from problem
+                self._pause(pause_s)
+        raise AssertionError("unreachable: the last round returns or raises")
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def build(self, requests: Sequence[BuildRequest], *, at: datetime, tick: Tick | None = None) -> tuple[Built, ...]:
+        self._end_snapshot()
+        fence = self._held()
+
+        def intents() -> None:
+            for request in requests:
+                self._ledger.insert_intent(intent_of(request, fence, at))
+
+        self._guarded("", intents)
+        try:
+            return self._retried(lambda: self._writer.build(requests, tick or _silent))
+        except BrokenQueryError as broken:
+            ids = {each.definition_id for each in broken.scan.requests} if broken.scan else {broken.definition_id}
+            blamed = ids.pop() if len(ids) == 1 else None
+            raise WarehouseQueryError(broke_off(broken.problem), definition_id=blamed) from broken.problem
+
+    def publish(self, publication: Publication, *, at: datetime, build_id: str) -> None:
+        self._end_snapshot()
+        self._guarded(build_id, lambda: self._writer.apply(publication, at, build_id))
+        if isinstance(publication, Refresh) and publication.staged is not None:
+            self._connection.run(f"DROP TABLE {publication.staged.handle}")
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._connection.rollback()
+            if self._fence is not None:
+                self._ledger.release(self._fence)
+        except WarehouseError:
+            pass  # the claim stays marked open; the next one takes it all the same
+        finally:
+            self._connection.close()
+            self._on_close()

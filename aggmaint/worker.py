@@ -1,0 +1,281 @@
+"""Runs one claimed job: calls the task, keeps the lease, and ends the job whatever the task does.
+
+Theory of operation. A `JobRun` is the task's context and the worker's memory of the job. The `Heart`, one thread for all
+jobs of an engine, renews each lease every `heartbeat_s` and writes progress at most once a second; without it (an engine
+that runs jobs in the calling thread) `progress()` does both at step boundaries. What the store says at a renewal (lost,
+cancelled, past the deadline) becomes a reason to stop, which the task meets at its next `check()`.
+
+The worker distrusts itself first: it reads its steady clock *before* each renewal, and once `lease - margin` has passed
+since the last one that succeeded, it stops and publishes nothing, without asking. A job that was lost is not ended here:
+it has been ended by who rescued it. Everything else ends in exactly one finish, retried while the lease is trusted.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from ._committing import Committer
+from .clock import steady_s
+from .core.deciding import Basis, Decision, Ending, decide_finish, decide_renew
+from .core.ids import OrgId
+from .core.job import ErrorInformation, FailureCode, Fence, MaintenanceJob, Progress, RunningJob
+from .core.organization import OrgSnapshot
+from .core.outcomes import Finished, Lost, Renewed
+from .core.report import report_text
+from .errors import (
+    AggmaintError,
+    DeadlineExceededError,
+    JobCancelledError,
+    LeaseLostError,
+    OrganizationNotFoundError,
+    ShutdownError,
+    StopWorkError,
+    StoreError,
+    TaskFailedError,
+)
+from .task import MaintenanceReport, MaintenanceTask
+
+Answer = TypeVar("Answer")
+
+PROGRESS_PERIOD_S: Final = 1.0
+RETRY_S: Final = 0.25
+MARGIN: Final = 1 / 6
+"""The part of the lease that the worker does not trust."""
+
+STOP_CODES: Final[Mapping[type[StopWorkError], FailureCode]] = {
+    JobCancelledError: FailureCode.CANCELLED,
+    DeadlineExceededError: FailureCode.TIMEOUT,
+    ShutdownError: FailureCode.SHUTDOWN,
+}
+
+_log = logging.getLogger("aggmaint.worker")
+
+
+class JobRun:
+    """One job on this worker; the `TaskContext` of its task. Its methods may be called from the task's threads."""
+
+    def __init__(self, running: RunningJob, committer: Committer, *, self_renewing: bool) -> None:
+        self._running = running
+        self._committer = committer
+        self._self_renewing = self_renewing
+        self._renewed_s = self._written_s = steady_s()
+        self._ends_s = self._renewed_s + committer.settings.deadline_s
+        self._progress: Progress | None = None
+        self._stop: StopWorkError | None = None
+        self._renewing = threading.Lock()
+
+    @property
+    def org_id(self) -> OrgId:
+        return self._running.job.org_id
+
+    @property
+    def job(self) -> MaintenanceJob:
+        return self._running.job
+
+    @property
+    def fence(self) -> Fence:
+        return self._running.job.fence
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self._running.options
+
+    def now(self) -> datetime:
+        return self._committer.store.load([]).time.wall_at
+
+    def progress(self, step: str, *, done: int = 0, total: int | None = None, detail: str = "") -> None:
+        first = self._progress is None
+        self._progress = Progress(step, done, total, detail, self.now())
+        if self._self_renewing and (first or self.seconds_to_write() <= 0):
+            self.renew()
+        self.check()
+
+    def check(self) -> None:
+        if self._stop is None and steady_s() > self._ends_s:
+            self.stop(
+                DeadlineExceededError(f"the job passed its deadline of {self._committer.settings.deadline_s:g} s")
+            )
+        if self._stop is None and self.trust_left_s() <= 0:
+            self.stop(self.lost())
+        if self._stop is not None:
+            raise self._stop
+
+    def confirm(self) -> None:
+        self.check()
+        document, now = self._committer.load(self.org_id)
+        running = document.running
+        if running is None or running.job.id != self.job.id or running.lease.boot != now.boot:
+            self.stop(self.lost())
+        elif running.lease.past_deadline(now):
+            self.stop(DeadlineExceededError())
+        self.check()
+
+    def stop(self, reason: StopWorkError) -> None:
+        """Give the task a reason to stop; the first one stays."""
+        if self._stop is None:
+            self._stop = reason
+
+    def lost(self) -> LeaseLostError:
+        return LeaseLostError(self.org_id, self.job.id)
+
+    def trust_left_s(self) -> float:
+        """Seconds for which this worker may still believe that the job is its own."""
+        return self._renewed_s + self._committer.settings.lease_s * (1 - MARGIN) - steady_s()
+
+    def seconds_to_write(self) -> float:
+        """Seconds until the next renewal is wanted: a heartbeat, or sooner when there is progress to write."""
+        unwritten = self._progress is not None and self._progress is not self._running.progress
+        period_s = PROGRESS_PERIOD_S if unwritten else self._committer.settings.heartbeat_s
+        return self._written_s + period_s - steady_s()
+
+    def renew(self) -> None:
+        """Renew once and take note of what the store says. A failure is no reason to stop while trust lasts."""
+        with self._renewing:
+            asked_s = self._written_s = steady_s()
+            try:
+                settled = self._committer.try_change(self.org_id, self._decide_renew)
+            except OrganizationNotFoundError:
+                self.stop(self.lost())
+                return
+            except StoreError as exc:
+                _log.warning("job %s of %r: lease not renewed: %s", self.job.id, self.org_id, exc)
+                return
+            if settled is None:
+                self._written_s = asked_s - self._committer.settings.heartbeat_s + RETRY_S
+                return
+            self._note(settled.answer, asked_s)
+
+    def _decide_renew(self, document: OrgSnapshot, basis: Basis) -> Decision[Renewed | Lost]:
+        return decide_renew(document, self.job.id, basis, progress=self._progress)
+
+    def _note(self, answer: Renewed | Lost, asked_s: float) -> None:
+        if isinstance(answer, Lost):
+            self.stop(self.lost())
+            return
+        self._running = answer.running
+        self._renewed_s = asked_s
+        if answer.past_deadline:
+            self.stop(DeadlineExceededError())
+        elif answer.cancel_requested:
+            self.stop(JobCancelledError())
+
+
+class Heart:
+    """One thread that renews the leases of all jobs of an engine. It starts with the first job."""
+
+    def __init__(self, heartbeat_s: float) -> None:
+        self._period_s = min(PROGRESS_PERIOD_S, heartbeat_s / 4)
+        self._condition = threading.Condition()
+        self._runs: list[JobRun] = []
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    def add(self, run: JobRun) -> None:
+        with self._condition:
+            self._runs.append(run)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name="aggmaint-heart", daemon=True)
+                self._thread.start()
+            self._condition.notify()
+
+    def remove(self, run: JobRun) -> None:
+        with self._condition:
+            self._runs.remove(run)
+
+    def stop(self) -> None:
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+
+    def _beat(self) -> None:
+        while not self._stopping:
+            with self._condition:
+                runs = list(self._runs)
+            for run in runs:
+                if run.seconds_to_write() <= 0:
+                    self._renew(run)
+            with self._condition:
+                self._condition.wait_for(lambda: self._stopping or bool(self._runs))
+                self._condition.wait_for(lambda: self._stopping, self._period_s)
+
+    def _renew(self, run: JobRun) -> None:
+        try:
+            run.renew()
+        except Exception:
+            _log.exception("job %s of %r: the renewal failed; trying again", run.job.id, run.org_id)
+
+
+class Worker:
+    """Runs jobs of one task, one call for each job."""
+
+    def __init__(self, task: MaintenanceTask, committer: Committer) -> None:
+        self._task = task
+        self._committer = committer
+
+    def run(self, run: JobRun) -> OrgSnapshot | None:
+        """Run the task and end the job. The document after the end, or None if the job was lost.
+
+        Never raises for a task that failed; lets KeyboardInterrupt and SystemExit pass after the job was ended.
+        """
+        try:
+            ending = self._attempt(run)
+        except LeaseLostError as exc:
+            _log.warning("%s", exc)
+            return None
+        except BaseException as exc:
+            self.finish(run, Ending(error=ErrorInformation(FailureCode.SHUTDOWN, f"interrupted: {type(exc).__name__}")))
+            raise
+        return self.finish(run, ending)
+
+    def _attempt(self, run: JobRun) -> Ending:
+        try:
+            report = self._task.run(run)
+            return _ending_of(report)
+        except LeaseLostError:
+            raise
+        except StopWorkError as exc:
+            return Ending(error=ErrorInformation(STOP_CODES.get(type(exc), FailureCode.ERROR), exc.message))
+        except TaskFailedError as exc:
+            return Ending(error=ErrorInformation(FailureCode.ERROR, exc.message, exc.cause))
+        except AggmaintError as exc:
+            return Ending(error=ErrorInformation(FailureCode.ERROR, exc.message, type(exc).__name__))
+        except Exception as exc:
+            _log.exception("job %s of %r: the task failed", run.job.id, run.org_id)
+            return Ending(error=ErrorInformation(FailureCode.ERROR, f"{type(exc).__name__}: {exc}", "exception"))
+
+    def finish(self, run: JobRun, ending: Ending) -> OrgSnapshot | None:
+        """End the job, trying as long as the lease is trusted. None if it was lost, or could not be ended in time."""
+
+        def decide(document: OrgSnapshot, basis: Basis) -> Decision[Finished | Lost]:
+            return decide_finish(document, run.job.id, ending, basis)
+
+        settled = _while_trusted(run, lambda: self._committer.change(run.org_id, decide))
+        if settled is None or isinstance(settled.answer, Lost):
+            _log.warning("%s", run.lost())
+            return None
+        return settled.document
+
+
+def _while_trusted(run: JobRun, attempt: Callable[[], Answer]) -> Answer | None:
+    while True:
+        try:
+            return attempt()
+        except StoreError as exc:
+            _log.warning("job %s of %r: not ended yet: %s", run.job.id, run.org_id, exc)
+            if run.trust_left_s() <= RETRY_S:
+                return None
+        time.sleep(RETRY_S)
+
+
+def _ending_of(report: MaintenanceReport) -> Ending:
+    """The report as it is stored. A report that is no JSON fails the job with a clear error."""
+    try:
+        text = report_text(report.complete, report.summary, report.details, report.errors)
+        inventory = None if report.inventory is None else json.dumps(report.inventory, allow_nan=False)
+    except (TypeError, ValueError) as exc:
+        raise TaskFailedError(f"the task's report is not JSON: {exc}", cause="report_not_json") from exc
+    return Ending(complete=report.complete, report=text, inventory=inventory)

@@ -1,0 +1,417 @@
+"""The planner, rule by rule: each reason comes out of an observation made for it, and no candidate has two."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from attrs import define, evolve, field
+
+from aggmaint.aggregates.decisions import (
+    Action,
+    BuildStep,
+    Decision,
+    DropStep,
+    MaintenancePlan,
+    RefreshStep,
+    RetireStep,
+    Subject,
+    decisions_about,
+)
+from aggmaint.aggregates.inventory import make_inventory
+from aggmaint.aggregates.model import AggregateDefinition, InstanceStatus, Join, Source
+from aggmaint.aggregates.naming import Tag, table_name
+from aggmaint.aggregates.observation import (
+    Column,
+    ControlState,
+    DefinitionFacts,
+    Failure,
+    FailureKind,
+    InstanceRecord,
+    ObjectKind,
+    Observation,
+    PartitionContent,
+    PartitionRecord,
+    SchemaObject,
+    TableFacts,
+)
+from aggmaint.aggregates.periods import NULL_PERIOD, Period, period_of
+from aggmaint.aggregates.plan import plan_maintenance
+from aggmaint.aggregates.policy import Policy
+from aggmaint.aggregates.reasons import Reason
+from aggmaint.aggregates.tokens import TokenKind, make_token
+
+from .test_model import definition
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+COLUMNS = (Column("aggmaint_period", "DATE"), Column("shop", "VARCHAR"), Column("amount", "DECIMAL(38,2)"))
+WANTED = definition()
+JANUARY = period_of("2024-01-01", WANTED.partition)
+FEBRUARY = period_of("2024-02-01", WANTED.partition)
+
+
+def token(rows: int, hashes: int = 5, engine: str = "duckdb2", kind: TokenKind = TokenKind.SOURCE) -> str:
+    return make_token(engine, kind, ("a",), rows, hashes)
+
+
+def content(rows: int, hashes: int = 9) -> str:
+    return make_token("duckdb2", TokenKind.CONTENT, ("b",), rows, hashes)
+
+
+def instance(number: int = 1, wanted: AggregateDefinition = WANTED, **parts: Any) -> InstanceRecord:
+    identity = f"0000000{number}-0000-4000-8000-000000000000"
+    values = {
+        "id": identity,
+        "definition_id": wanted.id,
+        "label": wanted.label,
+        "table_name": table_name(identity, wanted.name),
+        "view_name": wanted.view_name,
+        "status": InstanceStatus.ACTIVE,
+        "since_at": NOW - timedelta(minutes=5),
+        "generation": 0,
+        "fence": 3,
+        "definition_hash": wanted.definition_hash,
+        "structure_hash": wanted.structure_hash,
+        "build_id": "b",
+        "started_at": NOW - timedelta(minutes=10 - number),
+        "columns": COLUMNS,
+        **parts,
+    }
+    return InstanceRecord(**values)
+
+
+def record(period: Period, rows: int = 2) -> PartitionRecord:
+    return PartitionRecord(period, rows, token(rows), content(rows), "b", NOW)
+
+
+@define
+class World:
+    """An observation in the making; by default one healthy instance with two current partitions."""
+
+    definitions: list[AggregateDefinition] = field(factory=lambda: [WANTED])
+    instances: list[InstanceRecord] = field(factory=lambda: [instance(partitions=(record(JANUARY), record(FEBRUARY)))])
+    extra: list[SchemaObject] = field(factory=list)
+    without: set[str] = field(factory=set)
+    tables: dict[str, TableFacts] = field(factory=dict)
+    facts: dict[str, DefinitionFacts] = field(factory=dict)
+    control: ControlState | None = field(factory=lambda: ControlState("here", "acme", 0, 3, 7, False, "b"))
+    reader: tuple[int, int] | None = (0, 4)
+    policy: Policy = field(factory=Policy)
+    now: datetime = NOW
+
+    def observation(self) -> Observation:
+        objects = [SchemaObject("aggmaint_control", ObjectKind.TABLE)]
+        for each in self.instances:
+            if each.status in {InstanceStatus.ACTIVE, InstanceStatus.INVALID, InstanceStatus.FAILED}:
+                objects.append(SchemaObject(each.table_name, ObjectKind.TABLE, tag(each)))
+            if each.status is InstanceStatus.ACTIVE:
+                objects.append(SchemaObject(each.view_name, ObjectKind.VIEW, tag(each)))
+        shown = tuple(each for each in objects if each.name not in self.without) + tuple(self.extra)
+        tables = {
+            each.id: TableFacts(
+                each.columns, None, tuple(PartitionContent(p.period, p.rows, p.content) for p in each.partitions)
+            )
+            for each in self.instances
+            if each.status is InstanceStatus.ACTIVE
+        }
+        facts = {
+            each.id: DefinitionFacts(COLUMNS, (), ((JANUARY, token(2)), (FEBRUARY, token(2))))
+            for each in self.definitions
+        }
+        return Observation(
+            "agg_x",
+            "here",
+            "acme",
+            self.control,
+            self.reader,
+            tuple(self.instances),
+            shown,
+            {**tables, **self.tables},
+            {**facts, **self.facts},
+        )
+
+    def plan(self) -> MaintenancePlan:
+        return plan_maintenance(self.definitions, self.observation(), self.policy, self.now)
+
+
+def tag(each: InstanceRecord) -> Tag:
+    return Tag("here", each.definition_id, each.id)
+
+
+def facts(**parts: Any) -> DefinitionFacts:
+    return DefinitionFacts(**{"columns": COLUMNS, "tokens": ((JANUARY, token(2)), (FEBRUARY, token(2))), **parts})
+
+
+def failing(kind: FailureKind) -> World:
+    return World(facts={WANTED.id: DefinitionFacts(failure=Failure(kind, "because"))})
+
+
+def with_tokens(*tokens: tuple[Period, str], **parts: Any) -> World:
+    return World(facts={WANTED.id: facts(tokens=tokens, **parts)})
+
+
+def held(status: InstanceStatus, **parts: Any) -> World:
+    """The healthy instance, and an older one in some status."""
+    world = World()
+    world.instances.append(instance(2, status=status, **parts))
+    return world
+
+
+ACTIVE = World().instances[0]
+GONE = instance(3, definition(name="gone"))
+OLD = NOW - timedelta(days=60)
+JOINED = definition(joins=[Join(source=Source(table="shops"), on="a = b")])
+
+
+def joined(**parts: Any) -> World:
+    mine = instance(
+        1,
+        JOINED,
+        partitions=(record(JANUARY), record(FEBRUARY)),
+        source_tokens=(("join:sales", token(1)), ("join:shops", token(1))),
+    )
+    return World(definitions=[JOINED], instances=[mine], facts={JOINED.id: facts(**parts)})
+
+
+STILL = (("join:sales", token(1)), ("join:shops", token(1)))
+MOVED = (("join:sales", token(1)), ("join:shops", token(2)))
+
+CASES: dict[Reason, Callable[[], World]] = {
+    Reason.DEFINITION_FRESH: World,
+    Reason.DEFINITION_STALE: lambda: with_tokens((JANUARY, token(2)), (FEBRUARY, token(3))),
+    Reason.DEFINITION_UNAFFECTED: lambda: joined(source_tokens=MOVED),
+    Reason.DEFINITION_BLOCKED: lambda: World(definitions=[evolve(WANTED, blocked=True)], instances=[]),
+    Reason.DEFINITION_INVALID: lambda: failing(FailureKind.DEFINITION),
+    Reason.SOURCE_UNAVAILABLE: lambda: failing(FailureKind.SOURCE),
+    Reason.QUERY_FAILED: lambda: failing(FailureKind.QUERY),
+    Reason.VIEW_NAME_TAKEN: lambda: World(
+        without={WANTED.view_name}, extra=[SchemaObject("SALES__revenue", ObjectKind.TABLE)]
+    ),
+    Reason.TOO_MANY_PARTITIONS: lambda: evolve(World(), policy=Policy(partitions_max=1)),
+    Reason.BUILD_FIRST: lambda: World(instances=[], control=None),
+    Reason.BUILD_AGAIN: lambda: World(instances=[instance(status=InstanceStatus.FAILED, message="it broke")]),
+    Reason.BUILD_BROKEN: lambda: World(without={ACTIVE.table_name}),
+    Reason.BUILD_DEFINITION_CHANGED: lambda: World(instances=[evolve(ACTIVE, definition_hash="other")]),
+    Reason.BUILD_SOURCE_TYPES_CHANGED: lambda: World(facts={WANTED.id: facts(columns=COLUMNS[:2])}),
+    Reason.PARTITION_FRESH: World,
+    Reason.PARTITION_NEW: lambda: with_tokens((JANUARY, token(2)), (FEBRUARY, token(2)), (NULL_PERIOD, token(1))),
+    Reason.PARTITION_CHANGED: lambda: with_tokens((JANUARY, token(2)), (FEBRUARY, token(2, 6))),
+    Reason.PARTITION_EMPTIED: lambda: with_tokens((JANUARY, token(2))),
+    Reason.PARTITION_DAMAGED: lambda: World(
+        tables={ACTIVE.id: TableFacts(COLUMNS, None, (PartitionContent(JANUARY, 2, content(2)),))}
+    ),
+    Reason.PARTITION_UNVERIFIABLE: lambda: with_tokens((JANUARY, token(2, 5, "duckdb3")), (FEBRUARY, token(2))),
+    Reason.DEPENDENCY_CHANGED: lambda: World(facts={WANTED.id: facts(source_tokens=(("dependency:rates", token(1)),))}),
+    Reason.INSTANCE_HEALTHY: World,
+    Reason.INSTANCE_MISSING: lambda: World(without={ACTIVE.table_name}),
+    Reason.INSTANCE_REPLACED: lambda: World(
+        without={ACTIVE.table_name}, extra=[SchemaObject(ACTIVE.table_name, ObjectKind.TABLE)]
+    ),
+    Reason.INSTANCE_COLUMNS_DIFFER: lambda: World(tables={ACTIVE.id: TableFacts(COLUMNS[:2])}),
+    Reason.INSTANCE_UNREADABLE: lambda: World(tables={ACTIVE.id: TableFacts(COLUMNS, "bad block")}),
+    Reason.INSTANCE_DEACTIVATED: lambda: World(definitions=[evolve(WANTED, blocked=True)]),
+    Reason.INSTANCE_UNDEFINED: lambda: World(instances=[ACTIVE, GONE]),
+    Reason.MASS_DROP_REFUSED: lambda: World(definitions=[]),
+    Reason.INSTANCE_BUILDING: lambda: evolve(
+        held(InstanceStatus.INPROGRESS), reader=None, control=ControlState("here", "acme", 0, 3, 7, True, "b")
+    ),
+    Reason.INSTANCE_ABANDONED: lambda: held(InstanceStatus.INPROGRESS),
+    Reason.INSTANCE_FAILED_KEPT: lambda: held(InstanceStatus.CANCELLED),
+    Reason.INSTANCE_FAILED_EXPIRED: lambda: held(InstanceStatus.FAILED, since_at=OLD),
+    Reason.INSTANCE_RETIRED_KEPT: lambda: held(InstanceStatus.INVALID),
+    Reason.INSTANCE_RETIRED_EXPIRED: lambda: held(InstanceStatus.INVALID, since_at=OLD),
+    Reason.INSTANCE_LEFT_OVER: lambda: evolve(
+        held(InstanceStatus.DELETED, since_at=OLD),
+        extra=[SchemaObject(instance(2).table_name, ObjectKind.TABLE, tag(instance(2)))],
+    ),
+    Reason.INSTANCE_DELETED: lambda: held(InstanceStatus.DELETED),
+    Reason.INSTANCE_FORGOTTEN: lambda: held(InstanceStatus.DELETED, since_at=OLD),
+    Reason.VIEW_CURRENT: World,
+    Reason.VIEW_MISSING: lambda: World(without={WANTED.view_name}),
+    Reason.OBJECT_FOREIGN: lambda: World(extra=[SchemaObject("as_agg_deadbeef_x", ObjectKind.TABLE)]),
+}
+
+
+def candidate(decision: Decision) -> tuple[Any, ...]:
+    if decision.subject is Subject.OBJECT:
+        return decision.subject, decision.aggregate
+    return decision.subject, decision.definition_id, decision.partition, decision.instance_id
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_each_reason_is_emitted_and_no_candidate_has_two(reason: Reason) -> None:
+    world = CASES[reason]()
+    plan = world.plan()
+    assert reason in {each.reason for each in plan.decisions}
+    counted = Counter(candidate(each) for each in plan.decisions)
+    assert max(counted.values()) == 1
+    assert {d.definition_id for d in plan.decisions if d.subject is Subject.DEFINITION} == {
+        d.id for d in world.definitions
+    }
+    assert {d.instance_id for d in plan.decisions if d.subject is Subject.INSTANCE} == {i.id for i in world.instances}
+    acting = {Action.BUILD, Action.REFRESH, Action.REMOVE, Action.NOTE, Action.RETIRE, Action.DROP, Action.FORGET}
+    assert plan.writes is any(d.action in {*acting, Action.RESTORE_VIEW} for d in plan.decisions)
+    assert hash(plan) == hash(world.plan())
+    assert all(each.words for each in plan.decisions)
+
+
+def steps(world: World) -> list[str]:
+    return [type(step).__name__ for step in world.plan().steps]
+
+
+def test_a_fresh_world_has_no_step() -> None:
+    assert steps(World()) == []
+    assert steps(joined(source_tokens=STILL, tokens=None)) == []
+
+
+def test_what_is_broken_leaves_before_it_is_built() -> None:
+    plan = World(without={ACTIVE.table_name}).plan()
+    retire, build = plan.steps
+    assert isinstance(retire, RetireStep)
+    assert (retire.status, retire.drop_view) == (InstanceStatus.UNRELIABLE, True)
+    assert isinstance(build, BuildStep)
+    assert build.supersedes is None
+
+
+def test_a_changed_definition_keeps_the_old_one_in_service() -> None:
+    plan = World(instances=[evolve(ACTIVE, definition_hash="other")]).plan()
+    (build,) = plan.steps
+    assert isinstance(build, BuildStep)
+    assert build.supersedes is not None
+
+
+def test_a_failure_condemns_nothing() -> None:
+    for kind in FailureKind:
+        assert steps(failing(kind)) == []
+
+
+def test_damage_is_mended_with_the_token_that_is_current() -> None:
+    world = CASES[Reason.PARTITION_DAMAGED]()
+    (step,) = world.plan().steps
+    assert isinstance(step, RefreshStep)
+    assert [(each.period, each.token) for each in step.partitions] == [(FEBRUARY, token(2))]
+    of_joins = joined(source_tokens=STILL, tokens=None)
+    mine = of_joins.instances[0]
+    of_joins.tables[mine.id] = TableFacts(COLUMNS, None, (PartitionContent(JANUARY, 2, content(2, 8)),))
+    (step,) = of_joins.plan().steps
+    assert isinstance(step, RefreshStep)
+    assert [(each.period, each.token) for each in step.partitions] == [(JANUARY, token(2)), (FEBRUARY, token(2))]
+
+
+def test_rows_that_nobody_published_are_removed() -> None:
+    unknown = period_of("1999-01-01", WANTED.partition)
+    kept = tuple(PartitionContent(p.period, p.rows, p.content) for p in ACTIVE.partitions)
+    world = World(tables={ACTIVE.id: TableFacts(COLUMNS, None, (*kept, PartitionContent(unknown, 1, content(1))))})
+    (step,) = world.plan().steps
+    assert isinstance(step, RefreshStep)
+    assert [(each.period, each.token) for each in step.partitions] == [(unknown, None)]
+
+
+@pytest.mark.parametrize(
+    ("gone", "kept", "policy", "refused"),
+    [
+        (1, 1, Policy(), False),
+        (1, 0, Policy(), True),
+        (2, 1, Policy(), True),
+        (2, 1, Policy(retired_share_max=0.7), False),
+        (2, 9, Policy(retired_max=1), True),
+        (20, 20, Policy(), False),
+        (21, 40, Policy(), True),
+        (0, 0, Policy(retired_max=0, retired_share_max=0), False),
+    ],
+)
+def test_the_brake(gone: int, kept: int, policy: Policy, refused: bool) -> None:
+    lost = [instance(1, definition(name=f"g{n}"), id=f"g{n}", table_name=f"as_agg_{n:08x}_g") for n in range(gone)]
+    mine = [definition(name=f"k{n}") for n in range(kept)]
+    there = [instance(1, each, id=each.name, table_name=f"as_agg_{n:08x}_k") for n, each in enumerate(mine)]
+    plan = World(definitions=mine, instances=lost + there, policy=policy).plan()
+    retired = sum(isinstance(step, RetireStep) for step in plan.steps)
+    assert retired == (0 if refused else gone)
+    assert any(each.reason is Reason.MASS_DROP_REFUSED for each in plan.decisions) is refused
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda thing: evolve(thing, tag=None),
+        lambda thing: evolve(thing, tag=evolve(thing.tag, installation="there")),
+        lambda thing: evolve(thing, tag=evolve(thing.tag, instance_id="other")),
+        lambda thing: evolve(thing, tag=evolve(thing.tag, definition_id="other")),
+        lambda thing: evolve(thing, kind=ObjectKind.VIEW),
+    ],
+)
+def test_without_all_proofs_nothing_is_dropped(spoil: Callable[[SchemaObject], SchemaObject]) -> None:
+    expired = instance(2, status=InstanceStatus.INVALID, since_at=OLD)
+    thing = SchemaObject(expired.table_name, ObjectKind.TABLE, tag(expired))
+
+    def planned(there: SchemaObject) -> DropStep:
+        world = World(without={expired.table_name}, extra=[there])
+        world.instances.append(expired)
+        (step,) = world.plan().steps
+        assert isinstance(step, DropStep)
+        return step
+
+    assert planned(thing).drop_table
+    assert not planned(spoil(thing)).drop_table
+
+
+@pytest.mark.parametrize(("age_s", "dropped"), [(3599, False), (3600, True)])
+def test_graces_end_at_their_second(age_s: int, dropped: bool) -> None:
+    world = held(InstanceStatus.INVALID, since_at=NOW - timedelta(seconds=age_s))
+    assert (steps(world) == ["DropStep"]) is dropped
+
+
+def test_steps_come_in_the_order_of_the_rules() -> None:
+    other = definition(name="other")
+    broken = instance(5, other)
+    world = World(
+        definitions=[WANTED, other, definition(name="new")],
+        instances=[ACTIVE, broken, instance(2, status=InstanceStatus.INVALID, since_at=OLD), GONE],
+        without={broken.table_name, WANTED.view_name},
+        facts={WANTED.id: facts(tokens=((JANUARY, token(3)), (FEBRUARY, token(2))))},
+    )
+    assert steps(world) == ["RetireStep", "RetireStep", "RefreshStep", "ViewStep", "BuildStep", "BuildStep", "DropStep"]
+
+
+def test_the_json_folds_partitions_and_answers_why() -> None:
+    plan = with_tokens((JANUARY, token(2)), (FEBRUARY, token(5))).plan()
+    body = plan.to_json()
+    assert body["writes"] is True
+    assert body["planned_at"] == "2026-03-01T00:00:00Z"
+    assert body["steps"] == [
+        {
+            "action": "refresh",
+            "aggregate": "sales.revenue",
+            "definition_id": WANTED.id,
+            "instance_id": ACTIVE.id,
+            "table": ACTIVE.table_name,
+            "partitions": ["2024-02"],
+        }
+    ]
+    why = decisions_about(body["decisions"], "revenue", "2024-02")
+    assert [each["words"] for each in why] == ["5 rows, 3 more than when it was published"]
+    assert {each["subject"] for each in decisions_about(body["decisions"], "sales.revenue")} == {
+        "definition",
+        "partition",
+        "instance",
+        "view",
+    }
+    assert decisions_about(body["decisions"], WANTED.id, "1999-01") == []
+
+
+def test_the_inventory_tells_stale_from_fresh() -> None:
+    plan = with_tokens((JANUARY, token(2)), (FEBRUARY, token(5))).plan()
+
+    def states(failed: dict[str, str]) -> list[str]:
+        body = make_inventory(plan, [WANTED], (ACTIVE,), failed=failed, observed_at=NOW)
+        return [each["state"] for each in body["definitions"][0]["partition_states"]]
+
+    assert states({}) == ["fresh", "fresh"]
+    assert states({WANTED.id: "it broke"}) == ["fresh", "stale"]
+    unknown = make_inventory(failing(FailureKind.SOURCE).plan(), [WANTED], (ACTIVE,), failed={}, observed_at=NOW)[
+        "definitions"
+    ][0]
+    assert (unknown["status"], unknown["stale_partitions"]) == ("active", 2)
+    never = make_inventory(World(instances=[]).plan(), [WANTED], (), failed={}, observed_at=NOW)["definitions"][0]
+    assert (never["status"], never["last_build"], never["partitions"]) == ("pending", None, 0)
