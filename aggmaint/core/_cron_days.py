@@ -1,9 +1,9 @@
 """Which days: the one question that croniter is asked.
 
 Theory of operation. `_ask_croniter` asks for the first matching midnight, on naive time, with plain lists of numbers and
-one day condition at a time. There is no zone, no step, no range, no year and no day-of-month *or* day-of-week in the question: those
-are where croniter's releases differ (`0 0 31 2 0` raised until 7.0.0, years far ahead still do). The golden table is checked
-against every supported release. Days are counted from 1970-01-01, as local seconds are.
+one day condition at a time. There is no zone, no step, no range, no year and no day-of-month *or* day-of-week in the
+question: those are where croniter's releases differ (`0 0 31 2 0` raised until 7.0.0, years far ahead still do). The golden
+table is checked against every supported release. Days are counted from 1970-01-01, as local seconds are.
 """
 
 from bisect import bisect_left

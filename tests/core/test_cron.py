@@ -217,6 +217,18 @@ def test_a_slot_reads_as_the_expression_says_unless_its_moment_was_skipped(text:
         assert reading.replace(tzinfo=None) - before.replace(tzinfo=None) > (reading - before) * 2, "the end of a gap"
 
 
+def test_the_newest_slot_may_be_this_second_or_the_known_one() -> None:
+    assert newest_slot("* * * * * ?", "UTC", 100, 200) == 200
+    assert newest_slot("* * * * * ?", "UTC", 100, 101) == 101
+    assert newest_slot("* * * * *", "UTC", 120, 180) == 180
+    assert newest_slot("* * * * *", "UTC", 120, 179) == 120
+    year = 366 * 86_400
+    assert newest_slot("* * * * *", "UTC", 120, 120 + year) == 120 + year, "also after a year, in about thirty steps"
+    assert newest_slot("0 0 4 * * ? 2026", "UTC", epoch("2026-01-01 04:00"), epoch("2031-01-01")) == epoch(
+        "2026-12-31 04:00"
+    )
+
+
 def test_a_slot_that_does_not_move_on_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard: whatever goes wrong below, a scheduler never runs in circles."""
     forget()
