@@ -9,7 +9,8 @@ from .clock import Clock, SystemClock
 from .core.events import Event, JobFinished, JobStarted, LeaseLapsed, RequestQueued, SlotSkipped, SlotsMissed
 from .core.ids import JobId, OrgId, ScheduleId
 from .core.job import ErrorInformation, FailureCode, Fence, JobStatus, MaintenanceJob, StepError
-from .core.outcomes import IfBusy, Queued, RefusalReason, Refused, RequestOutcome, Started
+from .core.marks import ChangeMark
+from .core.outcomes import IfBusy, Joined, Queued, RefusalReason, Refused, RequestOutcome, Started
 from .core.schedule import Schedule
 from .core.settings import JobSettings
 from .core.trigger import CubeUpdate, Trigger
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AggmaintError",
+    "ChangeMark",
     "Clock",
     "CubeUpdate",
     "ErrorInformation",
@@ -38,6 +40,7 @@ __all__ = [
     "JobStarted",
     "JobStatus",
     "JobStore",
+    "Joined",
     "LeaseLapsed",
     "MaintenanceEngine",
     "MaintenanceJob",

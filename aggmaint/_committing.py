@@ -9,19 +9,19 @@ listener by itself.
 
 import logging
 import random
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 from uuid import uuid4
 
 from attrs import frozen
 
-from .core.deciding import Basis, Decision
+from .clock import Clock
 from .core.events import Event
 from .core.ids import OrgId
 from .core.instants import StoreTime
 from .core.organization import CHANGE_IDS_MAX, OrgChange, OrgSnapshot
 from .core.settings import JobSettings
+from .core.steps import Basis, Decision
 from .errors import ContentionError, OrganizationNotFoundError, UnknownOutcomeError
 from .store import CommitResult, Committed, JobStore, Stale
 
@@ -46,31 +46,33 @@ class Settled(Generic[Answer]):
 class Committer:
     """Changes documents in one store, and tells the listeners."""
 
-    def __init__(self, store: JobStore, settings: JobSettings, listeners: Sequence[Listener]) -> None:
+    def __init__(self, store: JobStore, settings: JobSettings, listeners: Sequence[Listener], clock: Clock) -> None:
         self.store = store
+        self.clock = clock
         self.settings = settings
         self._listeners = tuple(listeners)
 
     def load(self, org_id: OrgId) -> tuple[OrgSnapshot, StoreTime]:
         """The document and the store's time. Raises OrganizationNotFoundError."""
         loaded = self.store.load([org_id])
-        if org_id not in loaded.snapshots:
+        document = loaded.snapshots.get(org_id)
+        if document is None or document.removed_at is not None:
             raise OrganizationNotFoundError(org_id)
-        return loaded.snapshots[org_id], loaded.time
+        return document, loaded.time
 
     def change(self, org_id: OrgId, decide: Callable[[OrgSnapshot, Basis], Decision[Answer]]) -> Settled[Answer]:
         """Decide and commit until it holds. Raises what `decide` raises, and ContentionError."""
-        give_up_at = time.monotonic() + PATIENCE_S
+        began = self.clock.read()
         tries = 0
         while True:
             settled = self.try_change(org_id, decide)
             if settled is not None:
                 return settled
             tries += 1
-            if time.monotonic() > give_up_at:
+            if began.age_s(self.clock.read()) > PATIENCE_S:
                 raise ContentionError(f"organisation {org_id!r}: {tries} tries in {PATIENCE_S:g} s met other writers")
             if tries > QUICK_TRIES:
-                time.sleep(random.uniform(0, 0.002 * min(tries, 10)))
+                self.clock.sleep(random.uniform(0, 0.002 * min(tries, 10)))
 
     def try_change(
         self, org_id: OrgId, decide: Callable[[OrgSnapshot, Basis], Decision[Answer]]

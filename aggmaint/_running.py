@@ -3,7 +3,7 @@
 Theory of operation. A job is granted only together with a free place, and is launched at once. When it ends, requests
 that this engine queued for want of a place are claimed, the oldest first, the organisation's own follow-up among them: one
 that asks again in each of its runs can not starve the others. Whatever else waits in the store is found by ticks, of this
-engine or of any other; if a tick had to leave something waiting, the next end of a job asks for another tick.
+engine or of any other; each end of a job asks for one, since a place is free.
 """
 
 import logging
@@ -11,16 +11,22 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import datetime
+from typing import Final
 
 from ._committing import Committer, Settled
 from ._slots import CallingThreadExecutor, Slots
-from .core.deciding import Basis, Decision, Ending, Grant, decide_attention
+from .core.administering import decide_prune, needs_pruning
+from .core.deciding import decide_attention
 from .core.ids import JobId, OrgId
 from .core.job import ErrorInformation, FailureCode, MaintenanceJob
 from .core.organization import OrgSnapshot
 from .core.outcomes import RequestOutcome, Started
-from .errors import ShutdownError
+from .core.steps import Basis, Decision, Ending, Grant
+from .errors import ShutdownError, StoreError
+from .store import DueOrgs, JobQuery
 from .worker import Heart, JobRun, Worker
+
+PRUNE_BATCH: Final = 500
 
 _log = logging.getLogger("aggmaint.engine")
 
@@ -42,7 +48,6 @@ class Runner:
         self._lock = threading.Lock()
         self._runs: dict[JobId, JobRun] = {}
         self._queued: dict[OrgId, datetime] = {}
-        self._left_waiting = False
 
     def request(self, change: Callable[[Grant | None], Settled[RequestOutcome]]) -> RequestOutcome:
         """Make a change that may grant a job, offering a free place; launch what was granted."""
@@ -61,20 +66,30 @@ class Runner:
         self._claim_queued()  # a place may have become free meanwhile, or have looked taken because of our offer
         return settled.answer
 
-    def attend(self, org_ids: Sequence[OrgId]) -> tuple[int, int]:
-        """Do for each organisation what a tick does; how many jobs were granted, how many documents changed."""
+    def attend(self, due: DueOrgs) -> tuple[int, int]:
+        """Do what a tick does; how many jobs were granted, and how many documents changed.
+
+        Slots are noticed first, and started in the same commit only if nobody waits already; then requests are claimed,
+        the longest waiting first, as many as there are free places.
+        """
+        urgent = dict.fromkeys((*due.lapsed, *due.noticing))
+        granted, changed = self._attend(list(urgent), claiming=not due.claiming)
+        waiting = [org_id for org_id in due.claiming if org_id not in urgent][: self._slots.free]
+        more_granted, more_changed = self._attend(waiting, claiming=True)
+        return granted + more_granted, changed + more_changed
+
+    def _attend(self, org_ids: Sequence[OrgId], *, claiming: bool) -> tuple[int, int]:
+        if not org_ids:
+            return 0, 0
         offers: dict[OrgId, Grant] = {}
 
         def decide(document: OrgSnapshot, basis: Basis) -> Decision[MaintenanceJob | None]:
-            grant = self._slots.offer()
+            grant = self._slots.offer() if claiming else None
             decision = decide_attention(document, basis, grant=grant)
             if grant and decision.answer:
                 offers[document.org_id] = grant
             elif grant:
                 self._slots.give_back()
-            else:
-                left = decision.change.document if decision.change else document
-                self._left_waiting |= left.pending is not None and left.running is None
             return decision
 
         attended: Mapping[OrgId, Settled[MaintenanceJob | None] | None] = {}
@@ -121,8 +136,7 @@ class Runner:
         return stopped
 
     def _launch(self, document: OrgSnapshot) -> None:
-        assert document.running is not None, "only granted jobs are launched"
-        run = JobRun(document.running, self._committer, self_renewing=self._heart is None)
+        run = JobRun(document, self._committer, self_renewing=self._heart is None)
         with self._lock:
             self._runs[run.job.id] = run
         with self._ended:
@@ -142,12 +156,12 @@ class Runner:
     def _work(self, run: JobRun) -> None:
         try:
             document = self._run(run)
+            if document is not None:
+                self._prune(document)
             if document is not None and document.pending:
                 self._queue(document)
             self._claim_queued()
-            if self._left_waiting:
-                self._left_waiting = False
-                self._wake()
+            self._wake()  # a place may be free now for what waits elsewhere
         finally:
             self._done_working()
 
@@ -173,6 +187,19 @@ class Runner:
         with self._ended:
             self._ended.notify_all()
         return True
+
+    def _prune(self, document: OrgSnapshot) -> None:
+        """Forget jobs that ended too long ago, when the oldest one has come to that age. History is no reason to fail."""
+        store = self._committer.store
+        kept = document.last_fence - document.pruned_through
+        try:
+            if not needs_pruning(document, store.load([]).time, self._committer.settings):
+                return
+            page = store.list_jobs(JobQuery(document.org_id, limit=PRUNE_BATCH, offset=max(0, kept - PRUNE_BATCH)))
+            oldest = tuple(reversed(page.jobs))
+            self._committer.try_change(document.org_id, lambda doc, basis: decide_prune(doc, oldest, basis))
+        except StoreError as exc:
+            _log.warning("history of %r not pruned: %s", document.org_id, exc)
 
     def _queue(self, document: OrgSnapshot) -> None:
         assert document.pending is not None, "only what waits is queued"

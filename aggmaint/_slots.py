@@ -11,8 +11,8 @@ from concurrent.futures import Executor, Future
 from typing import Any
 from uuid import uuid4
 
-from .core.deciding import Grant
 from .core.ids import JobId
+from .core.steps import Grant
 
 
 class Slots:
@@ -32,6 +32,12 @@ class Slots:
                 return None
             self._taken += 1
         return Grant(JobId(str(uuid4())), self._holder)
+
+    @property
+    def free(self) -> int:
+        """How many places are free at this moment."""
+        with self._condition:
+            return 0 if self._closed else self._jobs_max - self._taken
 
     def give_back(self) -> None:
         """A job has ended, or an offer was not used."""

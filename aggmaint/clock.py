@@ -8,27 +8,32 @@ machine's start as its name.
 import time
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Protocol
 
 from .core.instants import StoreTime
 
 
 class Clock(Protocol):
-    """Tells the time that decides."""
+    """Tells the time that decides, and lets it pass. Callable from any thread."""
 
     def read(self) -> StoreTime:
-        """Wall and steady time of now. Steady time never goes back within one `boot`. Callable from any thread."""
+        """Wall and steady time of now. Steady time never goes back within one `boot`."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return when so much steady time has passed. Only ever a short pause between two tries."""
 
 
 class SystemClock:
     """This machine's clocks."""
 
     def read(self) -> StoreTime:
-        return StoreTime(datetime.now(UTC), steady_s(), _boot())
+        return StoreTime(datetime.now(UTC), _steady_s(), _boot())
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
-def steady_s() -> float:
+def _steady_s() -> float:
     """Seconds that only grow, also while the machine sleeps where the system can tell."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -37,6 +42,8 @@ def steady_s() -> float:
 
 @cache
 def _boot() -> str:
+    from pathlib import Path  # 7 ms: imported where used, so that `import aggmaint` stays light
+
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -12,28 +12,29 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
 
 from attrs import frozen
 
-from ._committing import Committer, Listener, Settled
+from ._administration import Administration
+from ._committing import Committer, Listener
 from ._running import Runner
 from ._slots import Slots
-from .core import administering, deciding
-from .core.deciding import Basis, Decision, Grant
-from .core.ids import JobId, OrgId, ScheduleId, parse_org_id
+from .clock import Clock, SystemClock
+from .core import deciding
+from .core.ids import JobId, parse_org_id
 from .core.instants import StoreTime
 from .core.job import JobStatus, MaintenanceJob
 from .core.organization import OrgSnapshot, Request
 from .core.outcomes import IfBusy, RequestOutcome
-from .core.schedule import Schedule
 from .core.settings import JobSettings
+from .core.steps import Basis, Decision, Grant
 from .core.trigger import MANUAL, CubeUpdate
-from .errors import InvalidValueError, OrganizationNotFoundError
+from .errors import InvalidValueError
 from .scheduler import Scheduler, Tick
 from .store import DueOrgs, JobPage, JobQuery, JobStore, OrgPage, OrgQuery
 from .task import MaintenanceTask
@@ -44,7 +45,7 @@ Answer = TypeVar("Answer")
 DUE_BATCH: Final = 500
 TICK_WAIT_MAX_S: Final = 60.0
 POLL_S: Final = 0.2
-LOOK_BEHIND_S: Final = 60.0
+OPTIONS_BYTES_MAX: Final = 16 * 1024
 
 
 class Default:
@@ -70,7 +71,7 @@ class Inventory:
     content: Mapping[str, Any]
 
 
-class MaintenanceEngine:
+class MaintenanceEngine(Administration):
     """Runs maintenance jobs of many organisations, at most one at a time for each.
 
     store         where jobs are kept; prepared here. The host closes it.
@@ -81,7 +82,8 @@ class MaintenanceEngine:
                   inside the call that starts them, and renew their lease when they report progress.
     settings      leases, deadlines, graces, back-offs.
     listeners     called with each event after its commit, in the thread that made it. A failure is logged, no more.
-    auto_register an unknown organisation is registered when it is first named, instead of OrganizationNotFoundError.
+    clock         by which workers judge how long they may trust their lease. Default: this machine's. For tests.
+    auto_register an unknown organisation is registered by the first request or change that names it.
 
     All methods may be called from any thread, before and after `start`. Methods that name an organisation raise
     InvalidOrgIdError and OrganizationNotFoundError; all raise StoreUnavailableError when the store can not be used, and
@@ -98,14 +100,15 @@ class MaintenanceEngine:
         executor: Executor | Default | None = DEFAULT,
         settings: JobSettings | None = None,
         listeners: Sequence[Listener] = (),
+        clock: Clock | None = None,
         auto_register: bool = False,
     ) -> None:
         if jobs_max < 1:
             raise InvalidValueError(f"jobs_max={jobs_max} must be 1 or more")
         self.settings = settings or JobSettings()
         self._store = store
-        self._committer = Committer(store, self.settings, listeners)
-        self._own_executor = ThreadPoolExecutor(jobs_max, "aggmaint-job") if isinstance(executor, Default) else None
+        self._committer = Committer(store, self.settings, listeners, clock or SystemClock())
+        self._own_executor = _thread_pool(jobs_max) if isinstance(executor, Default) else None
         self._runner = Runner(
             self._committer,
             Worker(task, self._committer),
@@ -114,7 +117,6 @@ class MaintenanceEngine:
             wake=self._wake,
         )
         self._auto_register = auto_register
-        self._looked_behind_s = -LOOK_BEHIND_S
         self._scheduler = scheduler
         store.prepare()
 
@@ -153,37 +155,12 @@ class MaintenanceEngine:
 
     # -- organisations -------------------------------------------------------------------------------------------------
 
-    def register_organizations(self, org_ids: Iterable[str]) -> int:
-        """Register organisations with the default schedule (04:00 UTC). Idempotent; returns how many were new."""
-        ids = [parse_org_id(org_id) for org_id in org_ids]
-        new = 0
-        for start in range(0, len(ids), DUE_BATCH):
-            some = ids[start : start + DUE_BATCH]
-            loaded = self._store.load(some)
-            unknown = dict.fromkeys(org_id for org_id in some if org_id not in loaded.snapshots)
-            new += self._register(list(unknown))
-        return new
-
-    def _register(self, org_ids: Sequence[OrgId]) -> int:
-        if not org_ids:
-            return 0
-        now = self.store_time()
-        changes = [
-            deciding.decide_register(org_id, ScheduleId(str(uuid4())), self._committer.basis(now)).change
-            for org_id in org_ids
-        ]
-        return self._committer.commit_new([change for change in changes if change is not None])
-
     def get_organization(self, org_id: str) -> OrgSnapshot:
-        """The organisation's document: running job with progress, waiting request, schedules, pause, demand."""
-        known = parse_org_id(org_id)
-        try:
-            return self._committer.load(known)[0]
-        except OrganizationNotFoundError:
-            if not self._auto_register:
-                raise
-        self._register([known])
-        return self._committer.load(known)[0]
+        """The organisation's document: running job with progress, waiting request, schedules, pause, demand.
+
+        Reading registers nobody: an unknown organisation is OrganizationNotFoundError, also with auto_register.
+        """
+        return self._committer.load(parse_org_id(org_id))[0]
 
     def list_organizations(self, *, after: str | None = None, limit: int = 100) -> OrgPage:
         """A page of documents, by id."""
@@ -200,8 +177,9 @@ class MaintenanceEngine:
     ) -> RequestOutcome:
         """Ask for a job now. `Started(job)`, `Queued(behind)`, or `Refused(reason)`.
 
-        While a job runs the request folds into the one follow-up, or is refused with IfBusy.REJECT. It ignores pauses and
-        back-offs; a disabled organisation refuses. `options` are handed to the task as they are; they must be JSON.
+        While a job runs the request folds into the one follow-up; or it is refused (IfBusy.REJECT); or the running job is
+        the answer, `Joined(job)` (IfBusy.JOIN). It ignores pauses and back-offs; a disabled organisation refuses. `options`
+        are handed to the task as they are; they must be JSON.
         """
         asked = _as_json(options or {})
 
@@ -258,7 +236,7 @@ class MaintenanceEngine:
         record = self._store.get_job(document.org_id, document.inventory_job_id)
         return None if record.inventory is None else Inventory(record.job, json.loads(record.inventory))
 
-    def list_jobs(
+    def list_jobs(  # noqa: PLR0913 - a query: every part by keyword
         self,
         org_id: str,
         *,
@@ -267,9 +245,13 @@ class MaintenanceEngine:
         before: int | None = None,
         statuses: Sequence[JobStatus] = (),
         trigger_types: Sequence[str] = (),
+        removed: bool = False,
     ) -> JobPage:
-        """A page of the organisation's jobs, newest first, the running one included. `before`: `next` of the last page."""
-        known = self.get_organization(org_id).org_id
+        """A page of the organisation's jobs, newest first, the running one included. `before`: `next` of the last page.
+
+        With `removed`, the history of an organisation that was removed can be read too.
+        """
+        known = parse_org_id(org_id) if removed else self.get_organization(org_id).org_id
         return self._store.list_jobs(JobQuery(known, limit, offset, before, tuple(statuses), tuple(trigger_types)))
 
     def wait(self, org_id: str, job_id: str, *, timeout_s: float) -> MaintenanceJob:
@@ -286,75 +268,37 @@ class MaintenanceEngine:
         """Wait until this engine runs no job and none follows at once; False when `timeout_s` passed before."""
         return self._runner.wait_until_idle(timeout_s)
 
-    # -- administering -------------------------------------------------------------------------------------------------
-
-    def add_schedule(
-        self, org_id: str, time_expression: str, *, zone: str = "UTC", created_by_user: str = "admin"
-    ) -> Schedule:
-        """Add a schedule (Quartz or five-field cron). Raises InvalidCronError, InvalidValueError for the zone."""
-        schedule_id = ScheduleId(str(uuid4()))
-
-        def decide(document: OrgSnapshot, basis: Basis) -> Decision[Schedule]:
-            return administering.decide_add_schedule(
-                document, schedule_id, time_expression, basis, zone=zone, created_by_user=created_by_user
-            )
-
-        return self._administer(org_id, decide)
-
-    def remove_schedule(self, org_id: str, schedule_id: str) -> Schedule:
-        """Remove a schedule; raises ScheduleNotFoundError."""
-        target = ScheduleId(schedule_id)
-        return self._administer(org_id, lambda doc, basis: administering.decide_remove_schedule(doc, target, basis))
-
-    def activate_schedule(self, org_id: str, schedule_id: str, *, active: bool = True) -> Schedule:
-        """Activate or deactivate a schedule; raises ScheduleNotFoundError. Idempotent."""
-        target = ScheduleId(schedule_id)
-        return self._administer(
-            org_id, lambda doc, basis: administering.decide_activate_schedule(doc, target, basis, active=active)
-        )
-
-    def pause(self, org_id: str, *, reason: str, by: str = "admin") -> None:
-        """Pause scheduled runs; manual and event-triggered ones still go. Idempotent: the first reason stays."""
-        self._administer(org_id, lambda doc, basis: administering.decide_pause(doc, basis, by=by, reason=reason))
-
-    def resume(self, org_id: str) -> bool:
-        """Resume scheduled runs. False: they were not paused."""
-        return self._administer(org_id, administering.decide_resume)
-
-    def enable(self, org_id: str, *, enabled: bool = True) -> bool:
-        """Enable or disable all maintenance of the organisation. False: it was so already."""
-        return self._administer(org_id, lambda doc, basis: administering.decide_enable(doc, basis, enabled=enabled))
-
     # -- ticking -------------------------------------------------------------------------------------------------------
 
     def tick(self) -> Tick:
         """Do what is due now: rescue, notice slots, claim waiting requests while places are free.
 
-        Passes over what is due until a pass changes nothing. With `executor=None` the jobs run inside this call.
+        Slots are noticed at once, however many are due; requests are claimed the longest waiting first. Passes over what
+        is due until a pass changes nothing. With `executor=None` the jobs run inside this call.
         """
         granted = changed = 0
-        orgs_max = DUE_BATCH
         while True:
-            due = self._store.find_due(orgs_max)
-            pass_granted, pass_changed = self._runner.attend(due.org_ids)
+            due = self._store.find_due(DUE_BATCH)
+            pass_granted, pass_changed = self._runner.attend(due)
             granted += pass_granted
             changed += pass_changed
-            if pass_changed:
-                continue
-            if len(due.org_ids) < orgs_max or not self._may_look_behind(orgs_max):
+            if not pass_changed:
                 return Tick(self._wait_s(due), granted, changed)
-            orgs_max *= 2
 
-    def _may_look_behind(self, orgs_max: int) -> bool:
-        """Requests that wait for a place come first in what is due: slots behind them must be noticed in their grace.
+    def run_due(self, *, limit_s: float) -> Tick:
+        """One shot, for cron, serverless and Celery: tick and run what is due, until nothing is or `limit_s` has passed.
 
-        That walks over all that waits, so it is done once in LOOK_BEHIND_S, not in each tick.
+        No job is claimed after the limit. Those that still run then go on; `close` ends them.
         """
-        now_s = time.monotonic()
-        if orgs_max == DUE_BATCH and now_s < self._looked_behind_s + LOOK_BEHIND_S:
-            return False
-        self._looked_behind_s = now_s
-        return True
+        give_up_at = time.monotonic() + limit_s
+        granted = changed = 0
+        while True:
+            tick = self.tick()
+            granted += tick.granted
+            changed += tick.changed
+            idle = self._runner.wait_until_idle(max(0.0, give_up_at - time.monotonic()))
+            if not tick.changed or not idle:
+                return Tick(tick.wait_s, granted, changed)
 
     def _wait_s(self, due: DueOrgs) -> float:
         if due.next_wake_at is None:
@@ -362,32 +306,26 @@ class MaintenanceEngine:
         left = due.next_wake_at - self.store_time().wall_at
         return min(max(left.total_seconds(), 0.0), TICK_WAIT_MAX_S)
 
-    def _change(self, org_id: str, decide: Callable[[OrgSnapshot, Basis], Decision[Answer]]) -> Settled[Answer]:
-        known = parse_org_id(org_id)
-        try:
-            return self._committer.change(known, decide)
-        except OrganizationNotFoundError:
-            if not self._auto_register:
-                raise
-        self._register([known])
-        return self._committer.change(known, decide)
-
-    def _administer(self, org_id: str, decide: Callable[[OrgSnapshot, Basis], Decision[Answer]]) -> Answer:
-        settled = self._change(org_id, decide)
-        self._wake()
-        return settled.answer
-
     def _wake(self) -> None:
         if self._scheduler is not None and not isinstance(self._scheduler, Default):
             self._scheduler.wake()
 
 
+def _thread_pool(jobs_max: int) -> Executor:
+    from concurrent.futures import ThreadPoolExecutor  # imported where used, so that `import aggmaint` stays light
+
+    return ThreadPoolExecutor(jobs_max, "aggmaint-job")
+
+
 def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
     """A copy that no caller can change any more. Raises InvalidValueError for what is no JSON object."""
     try:
-        copy: dict[str, Any] = json.loads(json.dumps(dict(options), allow_nan=False))
+        text = json.dumps(dict(options), allow_nan=False)
     except (TypeError, ValueError) as exc:
         raise InvalidValueError(f"options={options!r} are no JSON object: {exc}") from exc
+    if len(text) > OPTIONS_BYTES_MAX:
+        raise InvalidValueError(f"options of {len(text)} bytes; at most {OPTIONS_BYTES_MAX} are kept with a request")
+    copy: dict[str, Any] = json.loads(text)
     return copy
 
 

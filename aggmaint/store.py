@@ -7,14 +7,15 @@ verb raises StoreUnavailableError when the data can not be read or written: then
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import Factory, frozen
 
 from .core.ids import JobId, OrgId
 from .core.instants import StoreTime
-from .core.job import JobStatus, MaintenanceJob
+from .core.job import Fence, JobStatus, MaintenanceJob
 from .core.organization import OrgChange, OrgSnapshot
 from .errors import InvalidValueError
 
@@ -46,18 +47,27 @@ CommitResult = Committed | Stale
 
 @frozen
 class DueOrgs:
-    """Organisations that need attention, the longest waiting first, and when the next one will (None: none known)."""
+    """Organisations that need attention, each group at most as long as was asked for.
 
-    org_ids: tuple[OrgId, ...]
+    lapsed        a job in progress whose lease or deadline has passed, by id.
+    noticing      a slot is due, the earliest first.
+    claiming      a request waits that nothing holds back, the longest waiting first.
+    next_wake_at  the earliest later instant at which a slot is due or a back-off ends; None: none known.
+    """
+
+    lapsed: tuple[OrgId, ...]
+    noticing: tuple[OrgId, ...]
+    claiming: tuple[OrgId, ...]
     next_wake_at: datetime | None
 
 
 @frozen
 class OrgQuery:
-    """A page of organisations by id, after `after`."""
+    """A page of organisations by id, after `after`; with `removed`, tombstones too."""
 
     after: OrgId | None = None
     limit: int = 100
+    removed: bool = False
 
     def __attrs_post_init__(self) -> None:
         _check_limit(self.limit)
@@ -135,14 +145,15 @@ class JobStore(Protocol):
         """Apply each change whole or not at all, in order, as `judge` says; one result per change, aligned.
 
         A change writes the document, ends the job in `ended` (with report and inventory; an older inventory of the
-        organisation is dropped), then inserts `granted`. A retry of a change that was committed answers Committed and
+        organisation is dropped), inserts `granted`, then deletes ended jobs through `document.pruned_through`, with
+        their reports. A retry of a change that was committed answers Committed and
         does nothing. Raises UnknownOutcomeError when it is not known whether the commit took place.
         """
 
     def find_due(self, orgs_max: int, now: datetime | None = None) -> DueOrgs:
-        """Organisations whose `wake_at` is at or before `now` (None: the store's time) or whose lease has lapsed.
+        """Organisations that need attention at `now` (None: the store's time); leases are judged by its steady time.
 
-        At most `orgs_max`, the longest waiting first. Costs look-ups in an index, not a walk over all organisations.
+        At most `orgs_max` of each group. Costs look-ups in indexes, not a walk over all organisations (I27).
         """
 
     def list_organizations(self, query: OrgQuery) -> OrgPage: ...
@@ -155,3 +166,15 @@ class JobStore(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections. Idempotent."""
+
+
+@runtime_checkable
+class Fences(Protocol):
+    """Optional: for stores in a database that the host's data shares."""
+
+    def fenced(self, org_id: OrgId, fence: Fence) -> AbstractContextManager[Any]:
+        """A transaction that proves, before it gives its connection, that the job with `fence` is in progress and newest.
+
+        What the host writes on the connection is committed together with that proof, or not at all. Raises
+        LeaseLostError. The job can not be ended, rescued or followed until the transaction ends: keep it short.
+        """

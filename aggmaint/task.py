@@ -5,16 +5,20 @@ and stores the report with the job's end. The built-in task is `aggmaint.mainten
 bring its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from attrs import Factory, frozen
 
 from .core.ids import OrgId
 from .core.job import Fence, MaintenanceJob, StepError
+from .core.marks import ChangeMark
 
-__all__ = ["Fence", "MaintenanceReport", "MaintenanceTask", "StepError", "TaskContext"]
+__all__ = ["ChangeMark", "Fence", "MaintenanceReport", "MaintenanceTask", "StepError", "TaskContext"]
+
+
+Answer = TypeVar("Answer")
 
 
 @frozen
@@ -54,6 +58,14 @@ class TaskContext(Protocol):
     def options(self) -> Mapping[str, Any]:
         """What the request asked for beyond running; opaque to the job half."""
 
+    @property
+    def marks(self) -> Sequence[ChangeMark]:
+        """Ranges of sources that are known to have changed, as of this job's start. Hints: look elsewhere too."""
+
+    @property
+    def lost(self) -> bool:
+        """True once this worker must not publish any more: the job was lost, or can not be trusted to be ours."""
+
     def now(self) -> datetime:
         """The store's wall clock, aware UTC. Tasks read no other clock."""
 
@@ -62,6 +74,13 @@ class TaskContext(Protocol):
 
     def check(self) -> None:
         """Call often. Raises a StopWorkError (lease lost, cancelled, deadline, shutdown) when the task must stop."""
+
+    def publish(self, write: Callable[[Any], Answer]) -> Answer:
+        """Call `write(connection)` in a transaction of the job store's database that first proves that this job is ours.
+
+        For data in the database of the job store: what it writes is committed with the proof, or not at all. Raises
+        LeaseLostError, what `check()` raises, and InvalidValueError for a store that has no `Fences`.
+        """
 
     def confirm(self) -> None:
         """Ask the store, directly before a publish, that this job is in progress and newest. Raises LeaseLostError.

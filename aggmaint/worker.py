@@ -13,22 +13,24 @@ it has been ended by who rescued it. Everything else ends in exactly one finish,
 import json
 import logging
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from ._committing import Committer
-from .clock import steady_s
-from .core.deciding import Basis, Decision, Ending, decide_finish, decide_renew
+from .clock import Clock
+from .core.deciding import decide_finish, decide_renew
 from .core.ids import OrgId
 from .core.job import ErrorInformation, FailureCode, Fence, MaintenanceJob, Progress, RunningJob
+from .core.marks import ChangeMark
 from .core.organization import OrgSnapshot
 from .core.outcomes import Finished, Lost, Renewed
 from .core.report import report_text
+from .core.steps import Basis, Decision, Ending
 from .errors import (
     AggmaintError,
     DeadlineExceededError,
+    InvalidValueError,
     JobCancelledError,
     LeaseLostError,
     OrganizationNotFoundError,
@@ -37,6 +39,7 @@ from .errors import (
     StoreError,
     TaskFailedError,
 )
+from .store import Fences
 from .task import MaintenanceReport, MaintenanceTask
 
 Answer = TypeVar("Answer")
@@ -58,11 +61,13 @@ _log = logging.getLogger("aggmaint.worker")
 class JobRun:
     """One job on this worker; the `TaskContext` of its task. Its methods may be called from the task's threads."""
 
-    def __init__(self, running: RunningJob, committer: Committer, *, self_renewing: bool) -> None:
-        self._running = running
+    def __init__(self, document: OrgSnapshot, committer: Committer, *, self_renewing: bool) -> None:
+        assert document.running is not None, "only granted jobs are run"
+        self._running: RunningJob = document.running
+        self._marks = tuple(mark for mark in document.marks if mark.number <= document.running.marks_seen)
         self._committer = committer
         self._self_renewing = self_renewing
-        self._renewed_s = self._written_s = steady_s()
+        self._renewed_s = self._written_s = self._steady_s()
         self._ends_s = self._renewed_s + committer.settings.deadline_s
         self._progress: Progress | None = None
         self._stop: StopWorkError | None = None
@@ -84,6 +89,28 @@ class JobRun:
     def options(self) -> Mapping[str, Any]:
         return self._running.options
 
+    @property
+    def marks(self) -> Sequence[ChangeMark]:
+        return self._marks
+
+    @property
+    def lost(self) -> bool:
+        return isinstance(self._stop, LeaseLostError) or self.trust_left_s() <= 0
+
+    def publish(self, write: Callable[[Any], Answer]) -> Answer:
+        self.check()
+        store = self._committer.store
+        if not isinstance(store, Fences):
+            raise InvalidValueError(
+                f"{type(store).__name__} has no Fences: publish elsewhere, guarded by context.fence, after context.confirm()"
+            )
+        try:
+            with store.fenced(self.org_id, self.fence) as connection:
+                return write(connection)
+        except LeaseLostError:
+            self.stop(self.lost_error())
+            raise
+
     def now(self) -> datetime:
         return self._committer.store.load([]).time.wall_at
 
@@ -95,12 +122,12 @@ class JobRun:
         self.check()
 
     def check(self) -> None:
-        if self._stop is None and steady_s() > self._ends_s:
+        if self._stop is None and self._steady_s() > self._ends_s:
             self.stop(
                 DeadlineExceededError(f"the job passed its deadline of {self._committer.settings.deadline_s:g} s")
             )
         if self._stop is None and self.trust_left_s() <= 0:
-            self.stop(self.lost())
+            self.stop(self.lost_error())
         if self._stop is not None:
             raise self._stop
 
@@ -109,37 +136,44 @@ class JobRun:
         document, now = self._committer.load(self.org_id)
         running = document.running
         if running is None or running.job.id != self.job.id or running.lease.boot != now.boot:
-            self.stop(self.lost())
+            self.stop(self.lost_error())
         elif running.lease.past_deadline(now):
             self.stop(DeadlineExceededError())
         self.check()
+
+    @property
+    def clock(self) -> Clock:
+        return self._committer.clock
+
+    def _steady_s(self) -> float:
+        return self.clock.read().steady_s
 
     def stop(self, reason: StopWorkError) -> None:
         """Give the task a reason to stop; the first one stays."""
         if self._stop is None:
             self._stop = reason
 
-    def lost(self) -> LeaseLostError:
+    def lost_error(self) -> LeaseLostError:
         return LeaseLostError(self.org_id, self.job.id)
 
     def trust_left_s(self) -> float:
         """Seconds for which this worker may still believe that the job is its own."""
-        return self._renewed_s + self._committer.settings.lease_s * (1 - MARGIN) - steady_s()
+        return self._renewed_s + self._committer.settings.lease_s * (1 - MARGIN) - self._steady_s()
 
     def seconds_to_write(self) -> float:
         """Seconds until the next renewal is wanted: a heartbeat, or sooner when there is progress to write."""
         unwritten = self._progress is not None and self._progress is not self._running.progress
         period_s = PROGRESS_PERIOD_S if unwritten else self._committer.settings.heartbeat_s
-        return self._written_s + period_s - steady_s()
+        return self._written_s + period_s - self._steady_s()
 
     def renew(self) -> None:
         """Renew once and take note of what the store says. A failure is no reason to stop while trust lasts."""
         with self._renewing:
-            asked_s = self._written_s = steady_s()
+            asked_s = self._written_s = self._steady_s()
             try:
                 settled = self._committer.try_change(self.org_id, self._decide_renew)
             except OrganizationNotFoundError:
-                self.stop(self.lost())
+                self.stop(self.lost_error())
                 return
             except StoreError as exc:
                 _log.warning("job %s of %r: lease not renewed: %s", self.job.id, self.org_id, exc)
@@ -154,7 +188,7 @@ class JobRun:
 
     def _note(self, answer: Renewed | Lost, asked_s: float) -> None:
         if isinstance(answer, Lost):
-            self.stop(self.lost())
+            self.stop(self.lost_error())
             return
         self._running = answer.running
         self._renewed_s = asked_s
@@ -255,7 +289,7 @@ class Worker:
 
         settled = _while_trusted(run, lambda: self._committer.change(run.org_id, decide))
         if settled is None or isinstance(settled.answer, Lost):
-            _log.warning("%s", run.lost())
+            _log.warning("%s", run.lost_error())
             return None
         return settled.document
 
@@ -268,7 +302,7 @@ def _while_trusted(run: JobRun, attempt: Callable[[], Answer]) -> Answer | None:
             _log.warning("job %s of %r: not ended yet: %s", run.job.id, run.org_id, exc)
             if run.trust_left_s() <= RETRY_S:
                 return None
-        time.sleep(RETRY_S)
+        run.clock.sleep(RETRY_S)
 
 
 def _ending_of(report: MaintenanceReport) -> Ending:

@@ -84,7 +84,7 @@ def part_of(module: str) -> str:
     if len(parts) == 1:
         return "menu"
     name = parts[1]
-    if name in ("worker", "_running", "_slots", "_committing"):
+    if name in ("worker", "_running", "_slots", "_committing", "_administration"):
         return "engine"
     return "maintenance" if name.startswith("_maintenance") else name
 

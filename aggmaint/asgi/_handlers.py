@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
-from ..core.outcomes import Queued, RefusalReason, Refused, Started
+from ..core.outcomes import Joined, Queued, RefusalReason, Refused, Started
 from ..core.trigger import MANUAL
 from ..engine import MaintenanceEngine
 from ..store import JobPage
@@ -54,6 +54,8 @@ class Handlers:
             case Queued():
                 message = f"Maintenance already in progress for {org_id}; one more run will follow"
                 return action_reply(message, None)
+            case Joined():
+                return action_reply(f"Maintenance already in progress for {org_id}", None)
             case Refused():
                 raise _refusal(outcome)
 

@@ -5,9 +5,9 @@ partition at once, while the store is told once a second.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import click
 from rich.console import Console
@@ -15,7 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from ..core.ids import OrgId
 from ..core.job import Fence, MaintenanceJob
+from ..core.marks import ChangeMark
 from ..task import MaintenanceReport, MaintenanceTask, TaskContext
+
+Answer = TypeVar("Answer")
 
 
 class Display(Protocol):
@@ -120,6 +123,14 @@ class _WatchedContext:
     def options(self) -> Mapping[str, Any]:
         return self._context.options
 
+    @property
+    def marks(self) -> Sequence[ChangeMark]:
+        return self._context.marks
+
+    @property
+    def lost(self) -> bool:
+        return self._context.lost
+
     def now(self) -> datetime:
         return self._context.now()
 
@@ -129,6 +140,9 @@ class _WatchedContext:
 
     def check(self) -> None:
         self._context.check()
+
+    def publish(self, write: Callable[[Any], Answer]) -> Answer:
+        return self._context.publish(write)
 
     def confirm(self) -> None:
         self._context.confirm()

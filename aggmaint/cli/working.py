@@ -14,7 +14,7 @@ from ..asgi.wire import job_to_wire
 from ..config import load_config
 from ..core.ids import OrgId
 from ..core.job import JobStatus, MaintenanceJob
-from ..core.outcomes import IfBusy, Queued, RefusalReason, Refused
+from ..core.outcomes import IfBusy, Joined, Queued, RefusalReason, Refused
 from ..engine import JobDetails, MaintenanceEngine
 from . import show, watching
 from .exits import Exit
@@ -77,7 +77,7 @@ def partitions_text(keys: Sequence[str], *, shown: int = 4) -> str:
     type=click.Choice([choice.value for choice in IfBusy]),
     default=IfBusy.REJECT.value,
     show_default=True,
-    help="When a job of ORG runs already: refuse (exit 3), or ask for one more run after it.",
+    help="When a job of ORG runs already: refuse (exit 3), ask for one more run after it, or wait for it.",
 )
 def run(org: str | None, config_path: str, as_json: bool, if_busy: str) -> None:
     """Run maintenance for ORG now, and show how it goes."""
@@ -108,6 +108,8 @@ def run_job(engine: MaintenanceEngine, org_id: OrgId, if_busy: IfBusy) -> JobDet
         if isinstance(outcome, Queued):
             click.echo(f"a job of {org_id} runs already; one more run will follow it", err=True)
             return None
+        if isinstance(outcome, Joined):
+            engine.wait(org_id, outcome.job.id, timeout_s=float("inf"))
         engine.wait_until_idle()
         return engine.get_job(org_id, outcome.job.id)
     finally:

@@ -2,19 +2,27 @@
 
 Pausing consumes time slots as skipped, keeps demand and leaves a running job alone; manual and event-triggered runs still
 go (as published; spec/domain.md, section 5). Disabling stops all new runs, and time while disabled has no nominal slots.
-All of these are idempotent: asked twice they are done once.
+Removing an organisation leaves a tombstone: its fences, cursors and history stay, so that registering it again goes on where
+it was. Pruning forgets the longest prefix of old jobs; fences stay dense, so history pages stay comparisons. All of these
+are idempotent: asked twice they are done once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 from attrs import evolve
 
-from ..errors import ScheduleNotFoundError
-from .deciding import Basis, Decision, Draft
+from ..errors import InvalidValueError, ScheduleNotFoundError
 from .events import SlotSkipped
 from .ids import ScheduleId
-from .organization import OrgSnapshot, Pause, Request
-from .schedule import Schedule, activate, new_schedule, restart_after
+from .instants import StoreTime
+from .job import MaintenanceJob
+from .marks import ChangeMark, add_mark
+from .organization import OrgSnapshot, Request
+from .outcomes import RefusalReason, Refused
+from .schedule import Pause, Schedule, activate, restart_after
+from .settings import JobSettings
+from .steps import Basis, Decision, Draft
 from .trigger import TriggerKind
 
 
@@ -60,15 +68,24 @@ def decide_enable(doc: OrgSnapshot, basis: Basis, *, enabled: bool) -> Decision[
     return Decision(draft.change(), doc.enabled != enabled)
 
 
-def decide_add_schedule(
-    doc: OrgSnapshot, schedule_id: ScheduleId, time_expression: str, basis: Basis, *, zone: str, created_by_user: str
-) -> Decision[Schedule]:
-    """Add a schedule; its first slot lies in the future. Raises InvalidCronError, InvalidValueError (zone)."""
-    now = basis.time.wall_at
-    schedule = new_schedule(schedule_id, time_expression, zone=zone, created_by_user=created_by_user, now=now)
+def decide_add_schedule(doc: OrgSnapshot, schedule: Schedule, basis: Basis) -> Decision[Schedule]:
+    """Add a schedule; its first slot lies in the future."""
+    added = restart_after(schedule, basis.time.wall_at)
     draft = Draft(doc, basis)
-    draft.set(schedules=(*doc.schedules, schedule))
-    return Decision(draft.change(), schedule)
+    draft.set(schedules=(*doc.schedules, added))
+    return Decision(draft.change(), added)
+
+
+def decide_pause_schedule(
+    doc: OrgSnapshot, schedule_id: ScheduleId, basis: Basis, *, pause: Pause | None
+) -> Decision[Schedule]:
+    """Pause one schedule (its slots are skipped), or resume it (`pause` None). Raises ScheduleNotFoundError."""
+    return _edit(
+        doc,
+        schedule_id,
+        basis,
+        lambda each: evolve(each, paused=(each.paused or pause) if pause is not None else None),
+    )
 
 
 def decide_remove_schedule(doc: OrgSnapshot, schedule_id: ScheduleId, basis: Basis) -> Decision[Schedule]:
@@ -104,3 +121,61 @@ def _find(doc: OrgSnapshot, schedule_id: ScheduleId) -> Schedule:
     if schedule is None:
         raise ScheduleNotFoundError(doc.org_id, schedule_id)
     return schedule
+
+
+def decide_remove(doc: OrgSnapshot, basis: Basis) -> Decision[Refused | None]:
+    """Remove the organisation, leaving a tombstone; refused while a job runs. What waits is dropped with it."""
+    if doc.running is not None:
+        left_s = doc.running.lease.left_s(basis.time)
+        return Decision(None, Refused(doc.org_id, RefusalReason.BUSY, doc.running.job, left_s))
+    draft = Draft(doc, basis)
+    draft.set(removed_at=basis.time.wall_at, pending=None, marks=())
+    return Decision(draft.change(), None)
+
+
+def decide_mark(
+    doc: OrgSnapshot, source: str, starts_at: datetime | None, ends_at: datetime | None, basis: Basis
+) -> Decision[ChangeMark]:
+    """Remember that rows of `source` in this range have changed (I15). Raises InvalidValueError for an empty range."""
+    mark = ChangeMark(doc.last_mark + 1, source, starts_at, ends_at)
+    draft = Draft(doc, basis)
+    draft.set(marks=add_mark(doc.marks, mark), last_mark=mark.number)
+    return Decision(draft.change(), mark)
+
+
+def needs_pruning(doc: OrgSnapshot, time: StoreTime, settings: JobSettings) -> bool:
+    """Whether the oldest kept job has come to the age at which jobs are forgotten. Costs nothing to ask."""
+    if doc.oldest_ended_at is None:
+        return False
+    return (time.wall_at - doc.oldest_ended_at).total_seconds() > settings.history_age_s
+
+
+def decide_prune(doc: OrgSnapshot, oldest: Sequence[MaintenanceJob], basis: Basis) -> Decision[int]:
+    """Forget jobs that ended too long ago. `oldest`: the oldest that are kept, ascending; the answer: how many went.
+
+    Only a prefix goes, never the newest job, never one in progress.
+    """
+    before = basis.time.wall_at - timedelta(seconds=basis.settings.history_age_s)
+    gone = 0
+    for job in oldest:
+        if job.ended_at is None or job.ended_at >= before or job.fence.number >= doc.last_fence:
+            break
+        gone += 1
+    kept = next((job.ended_at for job in oldest[gone:] if job.ended_at is not None), None)
+    through = oldest[gone - 1].fence.number if gone else doc.pruned_through
+    draft = Draft(doc, basis)
+    if gone or kept != doc.oldest_ended_at:
+        draft.set(pruned_through=max(through, doc.pruned_through), oldest_ended_at=kept)
+    return Decision(draft.change(), gone)
+
+
+def decide_raise_generation(doc: OrgSnapshot, at_least: int, basis: Basis) -> Decision[int]:
+    """Recovery: let this store's fences outrank all that a warehouse has seen, up to generation `at_least` - 1.
+
+    Raises InvalidValueError while a job runs: its fence must not change under it.
+    """
+    if doc.running is not None:
+        raise InvalidValueError(f"organisation {doc.org_id!r} runs job {doc.running.job.id}; recover when it has ended")
+    draft = Draft(doc, basis)
+    draft.set(generation=max(doc.generation + 1, at_least))
+    return Decision(draft.change(), draft.doc.generation)

@@ -4,7 +4,7 @@ Theory of operation. Each `decide_*` takes a document, the store's time and what
 a free slot), and returns a `Decision`: the change to commit (None: nothing to write) and the answer to give once it is
 committed. If the commit is stale the caller loads again and decides again; nothing here remembers anything.
 
-Four steps do all the work, always in this order, so that every trigger goes one way:
+Four steps (steps.py) do all the work, always in this order, so that every trigger goes one way:
 
     rescue   end a job whose lease or deadline has passed in steady time, or whose machine was started anew (I13)
     notice   consume due slots: fired, skipped or missed (schedule.py)
@@ -12,123 +12,35 @@ Four steps do all the work, always in this order, so that every trigger goes one
     claim    turn the waiting request into a job, if the caller has a free slot (`grant`), nothing runs and no back-off
              holds it: the next fence, the lease and the row of history are one commit (I1, I3)
 
-What a trigger does while a job runs (OVERLAP): a time slot is skipped, since the next one supersedes it; a cube update
+What a trigger does while a job runs: a time slot is skipped, since the next one supersedes it; a cube update
 folds, since the running job may have read before it; a manual request folds into the one follow-up, or is refused when
 the caller prefers. A finish earns coverage only when the job was done and complete (I16); demand that is still
 uncovered then becomes the follow-up, after a back-off if the job failed (I25).
 """
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from hashlib import sha256
-from typing import Any, Final, Generic, TypeVar
+from attrs import evolve
 
-from attrs import define, evolve, field, frozen
-
-from .events import Event, JobFinished, JobStarted, LeaseLapsed, RequestQueued, SlotSkipped, SlotsMissed
-from .ids import JobId, OrgId, ScheduleId
-from .instants import StoreTime
-from .job import ErrorInformation, FailureCode, Fence, JobStatus, Lease, MaintenanceJob, Progress, RunningJob
-from .organization import CHANGE_IDS_MAX, EndedJob, OrgChange, OrgSnapshot, Request
-from .outcomes import Finished, IfBusy, Lost, Queued, RefusalReason, Refused, Renewed, RequestOutcome, Started
-from .schedule import Execution, Schedule, SlotFate, default_schedule, is_due, notice
-from .settings import JobSettings
-from .transitions import EVENT_BY_CODE, JobEvent, advance
-from .trigger import TIME_BASED, CubeUpdate, TriggerKind, cube_update_trigger
-
-OVERLAP: Final = {
-    TriggerKind.TIME: "skip",
-    TriggerKind.CUBE_UPDATE: "fold",
-    TriggerKind.MANUAL: "fold, or refuse when the caller asks for it (IfBusy.REJECT)",
-}
-
-STREAK_CODES: Final = frozenset({FailureCode.ERROR, FailureCode.TIMEOUT, FailureCode.ABANDONED})
-"""Failures that call for a back-off. Cancelled and shut down are somebody's wish."""
-
-Answer = TypeVar("Answer", covariant=True)
-
-
-@frozen
-class Decision(Generic[Answer]):
-    """A change to commit, or None when nothing is to be written, and the answer that holds once it is committed."""
-
-    change: OrgChange | None
-    answer: Answer
-
-
-@frozen
-class Grant:
-    """A free slot, offered: if the waiting request is claimed, the job gets this id and this holder."""
-
-    job_id: JobId
-    holder: str
-
-
-@frozen
-class Ending:
-    """How a worker says that its job ended. `error` None means done; `complete` False: findings were left."""
-
-    error: ErrorInformation | None = None
-    complete: bool = True
-    report: str | None = None
-    inventory: str | None = None
-
-
-@frozen
-class Basis:
-    """What every decision stands on: the store's time, the id of the change to be, and the settings."""
-
-    time: StoreTime
-    change_id: str
-    settings: JobSettings
-
-
-@define
-class Draft:
-    """A change in the making; lives inside one decision."""
-
-    base: OrgSnapshot
-    basis: Basis
-    doc: OrgSnapshot = field(init=False)
-    ended: EndedJob | None = None
-    granted: MaintenanceJob | None = None
-    events: list[Event] = field(factory=list)
-
-    def __attrs_post_init__(self) -> None:
-        self.doc = self.base
-
-    def set(self, **changes: Any) -> None:
-        self.doc = evolve(self.doc, **changes)
-
-    def change(self) -> OrgChange | None:
-        """The change, or None if the document is as it was."""
-        if self.doc is self.base:
-            return None
-        change_id = self.basis.change_id
-        document = evolve(
-            self.doc,
-            revision=self.base.revision + 1,
-            change_ids=(*self.base.change_ids[1 - CHANGE_IDS_MAX :], change_id),
-        )
-        return OrgChange(
-            change_id=change_id,
-            base_revision=self.base.revision,
-            decided_at=self.basis.time,
-            document=document,
-            ended=self.ended,
-            granted=self.granted,
-            events=tuple(self.events),
-        )
-
+from .events import RequestQueued
+from .ids import JobId, OrgId, ScheduleId, check_text
+from .job import ErrorInformation, FailureCode, MaintenanceJob, Progress
+from .organization import OrgSnapshot, Request
+from .outcomes import Finished, IfBusy, Joined, Lost, Queued, RefusalReason, Refused, Renewed, RequestOutcome, Started
+from .schedule import default_schedule, restart_after
+from .steps import Basis, Decision, Draft, Ending, Grant, claim, end, notice_due, rescue
+from .trigger import CubeUpdate, cube_update_trigger
 
 # -- the organisation itself -------------------------------------------------------------------------------------------
 
 
-def decide_register(org_id: OrgId, schedule_id: ScheduleId, basis: Basis) -> Decision[None]:
-    """A new organisation with the default schedule. For one that exists the caller decides nothing (idempotent)."""
-    draft = Draft(OrgSnapshot(org_id), basis)
-    draft.set(schedules=(default_schedule(schedule_id, basis.time.wall_at),))
-    return Decision(draft.change(), None)
+def decide_register(doc: OrgSnapshot | None, org_id: OrgId, schedule_id: ScheduleId, basis: Basis) -> Decision[bool]:
+    """A new organisation with the default schedule, or a removed one back with its own. False: it was registered."""
+    now = basis.time.wall_at
+    draft = Draft(doc or OrgSnapshot(org_id), basis)
+    if doc is None:
+        draft.set(schedules=(default_schedule(schedule_id, now),))
+    elif doc.removed_at is not None:
+        draft.set(removed_at=None, schedules=tuple(restart_after(schedule, now) for schedule in doc.schedules))
+    return Decision(draft.change(), doc is None or doc.removed_at is not None)
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -141,11 +53,13 @@ def decide_request(
     if not doc.enabled:
         return Decision(None, Refused(doc.org_id, RefusalReason.DISABLED))
     draft = Draft(doc, basis)
-    _rescue(draft)
+    rescue(draft)
     running = draft.doc.running
     if running and if_busy is IfBusy.REJECT:
         left_s = running.lease.left_s(basis.time)
         return Decision(None, Refused(doc.org_id, RefusalReason.BUSY, running.job, left_s))
+    if running and if_busy is IfBusy.JOIN:
+        return Decision(None, Joined(running.job))
     return _queue_or_start(draft, request, grant)
 
 
@@ -157,12 +71,13 @@ def decide_cube_update(
     A version that is covered, or that the running job saw when it started, asks for nothing: refused as `covered`. If
     that job fails, the demand is still there and the follow-up comes by itself.
     """
+    check_text("cube_id", cube_id, 255)
     if not doc.enabled:
         return Decision(None, Refused(doc.org_id, RefusalReason.DISABLED))
     known = max(doc.demand.get(cube_id, 0), doc.covered.get(cube_id, 0))
     number = known + 1 if version is None else version
     draft = Draft(doc, basis)
-    _rescue(draft)
+    rescue(draft)
     running = draft.doc.running
     seen = max(doc.covered.get(cube_id, 0), running.demand_seen.get(cube_id, 0) if running else 0)
     if number <= seen:
@@ -176,7 +91,7 @@ def _queue_or_start(draft: Draft, request: Request, grant: Grant | None) -> Deci
     pending = draft.doc.pending
     waiting = pending.fold(request) if pending else request
     draft.set(pending=waiting)
-    _claim(draft, grant)
+    claim(draft, grant)
     if draft.granted:
         return Decision(draft.change(), Started(draft.granted))
     behind = draft.doc.running.job if draft.doc.running else None
@@ -188,10 +103,10 @@ def _queue_or_start(draft: Draft, request: Request, grant: Grant | None) -> Deci
 def decide_attention(doc: OrgSnapshot, basis: Basis, *, grant: Grant | None) -> Decision[MaintenanceJob | None]:
     """What a tick does for one organisation: rescue, notice, claim. The answer is the job that was granted, if any."""
     draft = Draft(doc, basis)
-    _rescue(draft)
+    rescue(draft)
     if draft.doc.enabled:
-        _notice_due(draft)
-        _claim(draft, grant)
+        notice_due(draft)
+        claim(draft, grant)
     return Decision(draft.change(), draft.granted)
 
 
@@ -218,8 +133,14 @@ def decide_finish(doc: OrgSnapshot, job_id: JobId, ending: Ending, basis: Basis)
     if doc.running is None or doc.running.job.id != job_id:
         return Decision(None, Lost())
     draft = Draft(doc, basis)
-    job = _end(draft, doc.running, ending)
+    job = end(draft, doc.running, ending)
     return Decision(draft.change(), Finished(job))
+
+
+def decide_abandon(doc: OrgSnapshot, job_id: JobId, basis: Basis, *, by: str, reason: str) -> Decision[Finished | Lost]:
+    """An operator's override: end the job in progress now; its worker is fenced off and its result discarded."""
+    error = ErrorInformation(FailureCode.ABANDONED, f"abandoned by {by}: {reason}")
+    return decide_finish(doc, job_id, Ending(error=error), basis)
 
 
 def decide_cancel(doc: OrgSnapshot, job_id: JobId, basis: Basis) -> Decision[bool]:
@@ -231,133 +152,3 @@ def decide_cancel(doc: OrgSnapshot, job_id: JobId, basis: Basis) -> Decision[boo
     if not running.cancel_requested:
         draft.set(running=evolve(running, cancel_requested=True))
     return Decision(draft.change(), True)
-
-
-# -- the four steps ----------------------------------------------------------------------------------------------------
-
-
-def _rescue(draft: Draft) -> None:
-    """End the job in progress if there is evidence that nobody can hold it: lease, deadline or boot."""
-    running, time = draft.doc.running, draft.basis.time
-    if running is None or not running.lease.lapsed(time):
-        return
-    if running.lease.past_deadline(time):
-        error = ErrorInformation(FailureCode.TIMEOUT, "the job passed its deadline and did not end by itself")
-    elif running.lease.boot != time.boot:
-        error = ErrorInformation(FailureCode.ABANDONED, "the machine that ran the job was started anew")
-    else:
-        error = ErrorInformation(FailureCode.ABANDONED, f"its worker {running.job.holder} stopped renewing the lease")
-    job = _end(draft, running, Ending(error=error))
-    draft.events.insert(0, LeaseLapsed(job.org_id, time.wall_at, job))
-
-
-def _notice_due(draft: Draft) -> None:
-    doc, now = draft.doc, draft.basis.time.wall_at
-    due = [schedule for schedule in doc.schedules if is_due(schedule, now)]
-    if not due:
-        return
-    blocked = "running" if doc.running else "paused" if doc.paused else ""
-    fired: dict[ScheduleId, int] = {}
-    moved: dict[ScheduleId, Schedule] = {}
-    for schedule in due:
-        noticed = notice(schedule, now, blocked=bool(blocked), grace_s=draft.basis.settings.grace_s)
-        moved[schedule.id] = noticed.schedule
-        if noticed.missed:
-            draft.events.append(SlotsMissed(doc.org_id, now, schedule.id, noticed.slot, noticed.missed))
-        if noticed.fate is SlotFate.SKIPPED:
-            draft.events.append(SlotSkipped(doc.org_id, now, schedule.id, noticed.slot, blocked))
-        if noticed.fate is SlotFate.FIRED:
-            fired[schedule.id] = noticed.slot
-    draft.set(schedules=tuple(moved.get(schedule.id, schedule) for schedule in doc.schedules))
-    if fired:
-        request = Request(TIME_BASED, created_at=now, automatic=True, slots=fired)
-        draft.set(pending=doc.pending.fold(request) if doc.pending else request)
-
-
-def _claim(draft: Draft, grant: Grant | None) -> None:
-    doc, time, pending = draft.doc, draft.basis.time, draft.doc.pending
-    if grant is None or pending is None or doc.running or _held_back(doc, time):
-        return
-    slots = pending.slots if pending.trigger.kind is TriggerKind.TIME else {}
-    schedule_id = max(slots, key=lambda schedule: slots[schedule], default=None)
-    job = MaintenanceJob(
-        id=grant.job_id,
-        org_id=doc.org_id,
-        fence=Fence(doc.generation, doc.last_fence + 1),
-        trigger=pending.trigger,
-        created_at=pending.created_at,
-        started_at=max(time.wall_at, pending.created_at),
-        holder=grant.holder,
-        requests_folded=pending.folded,
-        schedule_id=schedule_id,
-        slot=slots[schedule_id] if schedule_id else None,
-    )
-    settings = draft.basis.settings
-    lease = Lease(time.boot, time.steady_s + settings.lease_s, time.steady_s + settings.deadline_s)
-    draft.set(
-        running=RunningJob(job, lease, options=pending.options, demand_seen=doc.demand),
-        pending=None,
-        last_fence=job.fence.number,
-        schedules=tuple(_executed(schedule, pending.slots, job) for schedule in doc.schedules),
-    )
-    draft.granted = job
-    draft.events.append(JobStarted(doc.org_id, time.wall_at, job))
-
-
-def _held_back(doc: OrgSnapshot, time: StoreTime) -> bool:
-    assert doc.pending is not None, "only asked while a request waits"
-    return doc.pending.automatic and doc.not_before_at is not None and doc.not_before_at > time.wall_at
-
-
-def _executed(schedule: Schedule, slots: Mapping[ScheduleId, int], job: MaintenanceJob) -> Schedule:
-    if schedule.id not in slots:
-        return schedule
-    return evolve(schedule, latest_execution=Execution(job.id, job.started_at))
-
-
-def _end(draft: Draft, running: RunningJob, ending: Ending) -> MaintenanceJob:
-    """Put the job to its end, earn coverage or a back-off, and leave a follow-up for what is still uncovered."""
-    time, error = draft.basis.time, ending.error
-    event = EVENT_BY_CODE[error.code] if error else JobEvent.SUCCEED
-    status = advance(running.job.status, event)
-    job = evolve(
-        running.job,
-        status=status,
-        ended_at=max(time.wall_at, running.job.started_at),
-        error=error,
-        complete=ending.complete if status is JobStatus.DONE else None,
-    )
-    draft.ended = EndedJob(job, ending.report, ending.inventory)
-    draft.events.append(JobFinished(job.org_id, time.wall_at, job))
-    draft.set(running=None)
-    if ending.inventory is not None:
-        draft.set(inventory_job_id=job.id)
-    if status is JobStatus.DONE and ending.complete:
-        draft.set(covered=_covered(draft.doc, running), failure_streak=0, not_before_at=None)
-    elif error is None or error.code in STREAK_CODES:
-        streak = draft.doc.failure_streak + 1
-        draft.set(failure_streak=streak, not_before_at=_not_before(draft.basis, job, streak))
-    _owe_follow_up(draft, running)
-    return job
-
-
-def _covered(doc: OrgSnapshot, running: RunningJob) -> Mapping[str, int]:
-    seen = running.demand_seen
-    return {cube: max(doc.covered.get(cube, 0), seen.get(cube, 0)) for cube in {**doc.covered, **seen}}
-
-
-def _not_before(basis: Basis, job: MaintenanceJob, streak: int) -> datetime:
-    """When automatic starts may go on: base × 2^(streak - 1) up to the cap, less up to a tenth by a hash of the job."""
-    wait_s = min(basis.settings.backoff_cap_s, basis.settings.backoff_base_s * 2.0 ** min(streak - 1, 30))
-    digest = sha256(f"{job.org_id}|{job.fence.generation}|{job.fence.number}".encode()).digest()
-    jitter = int.from_bytes(digest[:4]) / 2**32 / 10
-    return basis.time.wall_at + timedelta(seconds=wait_s * (1 - jitter))
-
-
-def _owe_follow_up(draft: Draft, running: RunningJob) -> None:
-    if draft.doc.pending or not draft.doc.uncovered:
-        return
-    trigger = running.job.trigger
-    if trigger.kind is not TriggerKind.CUBE_UPDATE:
-        trigger = cube_update_trigger(CubeUpdate.DYNAMIC_CUBE_UPDATED)
-    draft.set(pending=Request(trigger, created_at=draft.basis.time.wall_at, automatic=True))

@@ -5,7 +5,7 @@ An organisation id is opaque: compared exactly, never folded, trimmed or normali
 
 from typing import NewType
 
-from ..errors import InvalidOrgIdError
+from ..errors import InvalidOrgIdError, InvalidValueError
 
 OrgId = NewType("OrgId", str)
 JobId = NewType("JobId", str)
@@ -25,3 +25,12 @@ def parse_org_id(text: str) -> OrgId:
     if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidOrgIdError(f"organisation id {text!r} contains NUL or a lone surrogate; use plain Unicode text")
     return OrgId(text)
+
+
+def check_text(name: str, text: str, length_max: int) -> str:
+    """`text`, if it is one that a store can keep. Raises InvalidValueError: empty, too long, NUL, lone surrogates."""
+    if not isinstance(text, str) or not 1 <= len(text) <= length_max:
+        raise InvalidValueError(f"{name}={text!r:.60} must be a text of 1 to {length_max} characters")
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidValueError(f"{name}={text!r:.60} contains NUL or a lone surrogate; use plain Unicode text")
+    return text

@@ -138,12 +138,14 @@ class Progress:
 class RunningJob:
     """The job in progress as the organisation's document holds it: the job, its lease, and what may change meanwhile.
 
-    `demand_seen` is the demand per cube at the grant: what a complete done job will have covered.
+    `demand_seen` is the demand per cube at the grant, and `marks_seen` the newest change mark: what a complete done job
+    will have covered.
     """
 
     job: MaintenanceJob
     lease: Lease
     options: Mapping[str, Any] = Factory(dict)
     demand_seen: Mapping[str, int] = Factory(dict)
+    marks_seen: int = 0
     cancel_requested: bool = False
     progress: Progress | None = None

@@ -9,8 +9,10 @@ What may run:   at most one job in progress (`running`), because a grant is a co
 What waits:     at most one request (`pending`): further ones fold into it, so 1,000 requests make one run.
 What is owed:   `demand` per cube, the highest update number asked for, against `covered`, the highest that a complete
                 done job had seen at its start (I15, I16). While demand > covered a follow-up is owed.
-When to look:   `wake_at`, the earliest wall instant at which something automatic can happen. Lapsed leases are found by
-                steady time instead, so a jump of the wall clock rescues nobody.
+When to look:   `notice_at`, the earliest wall instant at which a slot is due, and `waiting`, since when a request could be
+                claimed. Lapsed leases are found by steady time instead, so a jump of the wall clock rescues nobody.
+What is hinted: `marks`, ranges of sources that the host knows to have changed (marks.py).
+What is kept:   history from `pruned_through` on; a removed organisation keeps its fences and cursors as a tombstone.
 """
 
 from collections.abc import Collection, Mapping
@@ -23,8 +25,9 @@ from attrs import Factory, field, frozen
 from .events import Event
 from .ids import JobId, OrgId, ScheduleId
 from .instants import DECISION_AGE_MAX_S, StoreTime, from_epoch_s, require_utc
-from .job import MaintenanceJob, RunningJob
-from .schedule import Schedule
+from .job import Fence, MaintenanceJob, RunningJob
+from .marks import ChangeMark
+from .schedule import Pause, Schedule
 from .trigger import Trigger
 
 CHANGE_IDS_MAX = 32
@@ -58,12 +61,11 @@ class Request:
 
 
 @frozen
-class Pause:
-    """Scheduled runs are paused: since when, by whom and why."""
+class Waiting:
+    """A request that could be claimed: since when it waits or, if a back-off holds it, from when on it may go."""
 
-    by: str
-    reason: str
-    since: datetime = field(validator=require_utc)
+    at: datetime
+    held: bool
 
 
 @frozen
@@ -85,6 +87,11 @@ class OrgSnapshot:
     failure_streak: int = 0
     not_before_at: datetime | None = field(default=None, validator=require_utc)
     inventory_job_id: JobId | None = None
+    marks: tuple[ChangeMark, ...] = ()
+    last_mark: int = 0
+    pruned_through: int = 0
+    oldest_ended_at: datetime | None = field(default=None, validator=require_utc)
+    removed_at: datetime | None = field(default=None, validator=require_utc)
 
     @property
     def uncovered(self) -> Mapping[str, int]:
@@ -92,36 +99,41 @@ class OrgSnapshot:
         return {cube: number for cube, number in self.demand.items() if number > self.covered.get(cube, 0)}
 
     @property
-    def wake_at(self) -> datetime | None:
-        """The earliest wall instant at which a tick has something to do here; None = only when asked."""
-        if not self.enabled:
+    def notice_at(self) -> datetime | None:
+        """The earliest wall instant at which a slot is to be noticed; None: no schedule will fire."""
+        if not self.enabled or self.removed_at is not None:
             return None
-        instants = [from_epoch_s(s.next_slot) for s in self.schedules if s.active and s.next_slot is not None]
-        if self.pending and not self.running:
-            instants.append(self.claimable_at)
-        return min(instants, default=None)
+        starts = [each.next_start for each in self.schedules if each.active and each.next_start is not None]
+        return from_epoch_s(min(starts)) if starts else None
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """The request that waits for a free slot, or for a back-off to end; None while a job runs."""
+        if self.pending is None or self.running is not None or not self.enabled or self.removed_at is not None:
+            return None
+        if self.pending.automatic and self.not_before_at is not None:
+            return Waiting(self.not_before_at, held=True)
+        return Waiting(self.pending.created_at, held=False)
 
     @property
     def next_run_at(self) -> datetime | None:
         """When the next run is to be expected, for people: a paused organisation's schedules run nothing."""
-        if not self.enabled:
+        if not self.enabled or self.removed_at is not None:
             return None
+        running_schedules = () if self.paused else self.schedules
         instants = [
-            from_epoch_s(s.next_slot)
-            for s in self.schedules
-            if s.active and s.next_slot is not None and self.paused is None
+            from_epoch_s(each.next_start)
+            for each in running_schedules
+            if each.active and each.paused is None and each.next_start is not None
         ]
         if self.pending:
-            instants.append(self.claimable_at)
+            held = self.pending.automatic and self.not_before_at is not None
+            instants.append(self.not_before_at if held and self.not_before_at else self.pending.created_at)
         return min(instants, default=None)
 
-    @property
-    def claimable_at(self) -> datetime:
-        """From when on the pending request may become a job. Only to be asked while there is one."""
-        assert self.pending is not None, "no request waits"
-        if self.pending.automatic and self.not_before_at is not None:
-            return max(self.pending.created_at, self.not_before_at)
-        return self.pending.created_at
+    def is_held_by(self, fence: Fence) -> bool:
+        """Whether the job with this fence is in progress, and so the newest: the proof that a publish needs (I8)."""
+        return self.running is not None and self.running.job.fence == fence
 
     def schedule(self, schedule_id: str) -> Schedule | None:
         return next((schedule for schedule in self.schedules if schedule.id == schedule_id), None)
@@ -139,6 +151,8 @@ class EndedJob:
 @frozen
 class OrgChange:
     """One atomic change: the new document, the job it ended and the job it granted, in this order.
+
+    Ended jobs with fences up to `document.pruned_through` are deleted with it, with their reports.
 
     A store applies it all or not at all, only while the stored revision is `base_revision`. `change_id` is made by the
     client; the new document carries it among its newest 32, so a retry of a change that was committed is told so (I10).

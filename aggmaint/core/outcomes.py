@@ -16,6 +16,7 @@ class IfBusy(StrEnum):
 
     FOLD = "fold"
     REJECT = "reject"
+    JOIN = "join"
 
 
 class RefusalReason(StrEnum):
@@ -52,7 +53,14 @@ class Refused:
     lease_left_s: float = 0.0
 
 
-RequestOutcome = Started | Queued | Refused
+@frozen
+class Joined:
+    """Nothing new was asked for: the running job is the answer (IfBusy.JOIN)."""
+
+    job: MaintenanceJob
+
+
+RequestOutcome = Started | Queued | Refused | Joined
 
 
 @frozen

@@ -11,6 +11,9 @@ Every slot that passes is exactly one of
 * skipped  the organisation was paused, or a job was running: the next slot supersedes it;
 * missed   older than the newest due (nobody looked in time), or noticed later than the grace.
 
+*Spread* moves the start of a slot by a hash of schedule and slot within a window, never beyond the next slot. The slot
+keeps its name, so every node moves it alike, and no random numbers are drawn.
+
 Nothing is back-filled: a run maintains the present state, it does not compute an interval. A new or edited schedule
 never fires for the past. `missed` is counted exactly up to 1,000 at a time; what lies beyond is told by `missed_over`.
 """
@@ -21,13 +24,29 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from ..errors import InvalidValueError
 from .cron import newest_slot, next_slot
-from .ids import JobId, ScheduleId
+from .hashing import spread_hash
+from .ids import JobId, ScheduleId, check_text
 from .instants import epoch_s, require_utc
 
 DEFAULT_TIME_EXPRESSION: Final = "0 0 4 ? * * *"
 DEFAULT_CREATED_BY: Final = "admin"
 MISSED_COUNT_MAX: Final = 1000
+SPREAD_S_MAX: Final = 86_400
+
+
+@frozen
+class Pause:
+    """Scheduled runs are paused: since when, by whom and why."""
+
+    by: str
+    reason: str
+    since: datetime = field(validator=require_utc)
+
+    def __attrs_post_init__(self) -> None:
+        check_text("by", self.by, 255)
+        check_text("reason", self.reason, 2000)
 
 
 @frozen
@@ -40,7 +59,10 @@ class Execution:
 
 @frozen
 class Schedule:
-    """One schedule of one organisation. `next_slot` is kept beside the cursor, so nobody computes it twice."""
+    """One schedule of one organisation.
+
+    `next_slot` and `next_start` (the same, moved by the spread) are kept beside the cursor, so nobody computes them twice.
+    """
 
     id: ScheduleId
     time_expression: str
@@ -48,8 +70,11 @@ class Schedule:
     created_at: datetime = field(validator=require_utc)
     zone: str = "UTC"
     active: bool = True
+    paused: Pause | None = None
+    spread_s: float = 0.0
     last_slot: int | None = None
     next_slot: int | None = None
+    next_start: int | None = None
     skipped: int = 0
     missed: int = 0
     missed_over: bool = False
@@ -73,56 +98,86 @@ class Noticed:
 
 
 def new_schedule(
-    schedule_id: ScheduleId, time_expression: str, *, zone: str, created_by_user: str, now: datetime
+    schedule_id: ScheduleId,
+    time_expression: str,
+    *,
+    zone: str,
+    created_by_user: str,
+    now: datetime,
+    spread_s: float = 0.0,
 ) -> Schedule:
     """A schedule whose first slot lies after `now`. Raises InvalidCronError (also: no slot is left in the future)."""
-    return Schedule(
+    if not 0 <= spread_s <= SPREAD_S_MAX:
+        raise InvalidValueError(f"spread_s={spread_s!r} must be 0 to {SPREAD_S_MAX} seconds")
+    check_text("created_by_user", created_by_user, 255)
+    next_slot(time_expression, zone, epoch_s(now), required=True)
+    schedule = Schedule(
         id=schedule_id,
         time_expression=time_expression,
         zone=zone,
         created_by_user=created_by_user,
         created_at=now,
-        next_slot=next_slot(time_expression, zone, epoch_s(now), required=True),
+        spread_s=float(spread_s),
     )
+    return _waiting_after(schedule, epoch_s(now))
 
 
 def activate(schedule: Schedule, now: datetime) -> Schedule:
     """Active again from `now` on; slots that passed meanwhile do not count. An active one stays as it is."""
-    if schedule.active:
-        return schedule
-    return evolve(schedule, active=True, next_slot=next_slot(schedule.time_expression, schedule.zone, epoch_s(now)))
+    return schedule if schedule.active else _waiting_after(evolve(schedule, active=True), epoch_s(now))
 
 
 def restart_after(schedule: Schedule, now: datetime) -> Schedule:
     """The same schedule with nothing due: its next slot lies after `now`. For time in which it had no nominal slots."""
-    if not schedule.active:
-        return schedule
-    return evolve(schedule, next_slot=next_slot(schedule.time_expression, schedule.zone, epoch_s(now)))
+    return _waiting_after(schedule, epoch_s(now)) if schedule.active else schedule
 
 
 def is_due(schedule: Schedule, now: datetime) -> bool:
-    return schedule.active and schedule.next_slot is not None and schedule.next_slot <= epoch_s(now)
+    return schedule.active and schedule.next_start is not None and schedule.next_start <= epoch_s(now)
 
 
 def notice(schedule: Schedule, now: datetime, *, blocked: bool, grace_s: float) -> Noticed:
-    """Consume every slot of a due schedule up to `now`. `blocked`: a pause or a running job is in the way."""
-    first = schedule.next_slot
-    assert first is not None, "only due schedules are noticed"
+    """Consume every slot of a due schedule that should have started by `now`. `blocked`: a pause or a job is in the way."""
+    assert schedule.next_slot is not None, "only due schedules are noticed"
     second = epoch_s(now)
-    passed, newest = _count_slots(schedule, first, second)
-    over = passed is None
-    late = second - newest > grace_s
+    passed, newest = _newest_due(schedule, schedule.next_slot, second)
+    late = second - _start_of(schedule, newest) > grace_s
     fate = SlotFate.MISSED if late else SlotFate.SKIPPED if blocked else SlotFate.FIRED
     missed = (MISSED_COUNT_MAX if passed is None else passed - 1) + (fate is SlotFate.MISSED)
     moved = evolve(
         schedule,
         last_slot=newest,
-        next_slot=next_slot(schedule.time_expression, schedule.zone, second),
         skipped=schedule.skipped + (fate is SlotFate.SKIPPED),
         missed=schedule.missed + missed,
-        missed_over=schedule.missed_over or over,
+        missed_over=schedule.missed_over or passed is None,
     )
-    return Noticed(moved, newest, fate, missed)
+    return Noticed(_waiting_after(moved, newest), newest, fate, missed)
+
+
+def _waiting_after(schedule: Schedule, second: int) -> Schedule:
+    """The schedule, waiting for its first slot after `second`."""
+    following = next_slot(schedule.time_expression, schedule.zone, second)
+    start = None if following is None else _start_of(schedule, following)
+    return evolve(schedule, next_slot=following, next_start=start)
+
+
+def _start_of(schedule: Schedule, slot: int) -> int:
+    """When the slot is to start: hash(schedule, slot) mod window, the window capped at the gap to the next slot."""
+    if schedule.spread_s < 1:
+        return slot
+    following = next_slot(schedule.time_expression, schedule.zone, slot)
+    gap = following - slot if following is not None else SPREAD_S_MAX
+    window = max(1, min(int(schedule.spread_s), gap))
+    return slot + spread_hash(schedule.id, slot) % window
+
+
+def _newest_due(schedule: Schedule, first: int, second: int) -> tuple[int | None, int]:
+    """How many slots should have started by `second` (None: more than are counted), and the newest of them."""
+    count, newest = _count_slots(schedule, first, second)
+    if newest == first or _start_of(schedule, newest) <= second:
+        return count, newest
+    before = newest_slot(schedule.time_expression, schedule.zone, first, newest - 1)
+    return (None if count is None else count - 1), before
 
 
 def _count_slots(schedule: Schedule, first: int, until: int) -> tuple[int | None, int]:

@@ -2,7 +2,7 @@
 
 A job is born in progress by the commit that grants it, and ends once. `TRANSITIONS` is the whole truth: a pair that is
 missing is an error, never a silent no-op. The table is checked when this module is imported, and docs/reference/jobs.md
-is printed from it (`python -m aggmaint.core.transitions`).
+is printed from it (`as_markdown`).
 
 Theory: cancelling, a passed deadline and a lost worker are not statuses. They are the *reason* why a job failed, kept as
 a code beside the status, so that every reader that knows three words can read every history (spec/domain.md, 2.2).
@@ -104,9 +104,3 @@ def as_markdown() -> str:
             "```",
         ]
     )
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.stdout.write(as_markdown() + "\n")

@@ -10,8 +10,9 @@ from typing import Any
 
 from ..core.ids import JobId, ScheduleId
 from ..core.job import ErrorInformation, FailureCode, Progress, StepError
-from ..core.organization import Pause, Request
-from ..core.schedule import Execution, Schedule
+from ..core.marks import ChangeMark
+from ..core.organization import Request
+from ..core.schedule import Execution, Pause, Schedule
 from ..core.trigger import Trigger
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,6 +55,9 @@ def schedule_to_json(schedule: Schedule) -> dict[str, Any]:
         "active": schedule.active,
         "last": schedule.last_slot,
         "next": schedule.next_slot,
+        "start": schedule.next_start,
+        "spread": schedule.spread_s,
+        "paused": schedule.paused and pause_to_json(schedule.paused),
         "skipped": schedule.skipped,
         "missed": schedule.missed,
         "over": schedule.missed_over,
@@ -72,6 +76,9 @@ def schedule_from_json(data: Mapping[str, Any]) -> Schedule:
         active=data["active"],
         last_slot=data["last"],
         next_slot=data["next"],
+        next_start=data["start"],
+        spread_s=data["spread"],
+        paused=data["paused"] and pause_from_json(data["paused"]),
         skipped=data["skipped"],
         missed=data["missed"],
         missed_over=data["over"],
@@ -127,3 +134,12 @@ def error_to_json(error: ErrorInformation) -> dict[str, Any]:
 def error_from_json(data: Mapping[str, Any]) -> ErrorInformation:
     steps = tuple(StepError(*step) for step in data["errors"])
     return ErrorInformation(FailureCode(data["code"]), data["message"], data["cause"], steps)
+
+
+def mark_to_json(mark: ChangeMark) -> list[Any]:
+    return [mark.number, mark.source, opt_to_us(mark.starts_at), opt_to_us(mark.ends_at)]
+
+
+def mark_from_json(data: list[Any]) -> ChangeMark:
+    number, source, starts_us, ends_us = data
+    return ChangeMark(number, source, opt_from_us(starts_us), opt_from_us(ends_us))

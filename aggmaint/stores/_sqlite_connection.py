@@ -95,21 +95,30 @@ class Connections:
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one IMMEDIATE transaction and commit it. Nothing is written if it raises."""
+        with self._translated(), self.writing() as connection:
+            return work(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One IMMEDIATE transaction around the block: committed at its end, rolled back if it raises."""
         connection = self.get()
         with self._translated():
             self._patient(lambda: connection.execute("BEGIN IMMEDIATE"))
-            try:
-                result = work(connection)
-            except BaseException:
-                _rollback(connection)
-                raise
-            try:
-                connection.execute("COMMIT")
-            except BaseException as exc:
-                if not _rollback(connection) and isinstance(exc, sqlite3.Error):
-                    raise UnknownOutcomeError(f"{self.path}: it is not known whether the last change was kept") from exc
-                raise
-            return result
+        try:
+            yield connection
+        except BaseException:
+            _rollback(connection)
+            raise
+        with self._translated():
+            self._commit(connection)
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except BaseException as exc:
+            if not _rollback(connection) and isinstance(exc, sqlite3.Error):
+                raise UnknownOutcomeError(f"{self.path}: it is not known whether the last change was kept") from exc
+            raise
 
     def _open(self) -> sqlite3.Connection:
         if self._closed:
@@ -124,7 +133,11 @@ class Connections:
         return connection
 
     def _configure(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            raise StoreUnavailableError(
+                f"{self.path}: SQLite can not use WAL here (it stays at {mode}); use a local disk"
+            )
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA trusted_schema=OFF")

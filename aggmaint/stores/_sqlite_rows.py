@@ -17,7 +17,8 @@ JOB_COLUMNS: Final = (
 ORG_COLUMNS: Final = (
     "org_id, revision, change_ids, generation, last_fence, job_id, lease_boot, lease_until_s, deadline_s, lapse_s, "
     "cancel_requested, run, pending, demand, covered, schedules, enabled, paused, failure_streak, not_before_us, "
-    "inventory_job_id, wake_at_us"
+    "inventory_job_id, marks, last_mark, pruned_through, oldest_ended_us, removed_at_us, notice_at_us, claim_at_us, "
+    "claim_held"
 )
 
 
@@ -67,7 +68,7 @@ def job_from_row(row: Sequence[Any]) -> MaintenanceJob:
 
 
 def org_to_row(doc: OrgSnapshot) -> tuple[Any, ...]:
-    running = doc.running
+    running, waiting = doc.running, doc.waiting
     lease = running.lease if running else None
     return (
         doc.org_id,
@@ -91,14 +92,22 @@ def org_to_row(doc: OrgSnapshot) -> tuple[Any, ...]:
         doc.failure_streak,
         codec.opt_to_us(doc.not_before_at),
         doc.inventory_job_id,
-        codec.opt_to_us(doc.wake_at),
+        codec.dumps([codec.mark_to_json(mark) for mark in doc.marks]),
+        doc.last_mark,
+        doc.pruned_through,
+        codec.opt_to_us(doc.oldest_ended_at),
+        codec.opt_to_us(doc.removed_at),
+        codec.opt_to_us(doc.notice_at),
+        codec.to_us(waiting.at) if waiting else None,
+        int(waiting.held) if waiting else None,
     )
 
 
 def org_from_row(row: Sequence[Any], job: MaintenanceJob | None) -> OrgSnapshot:
     """The document of an organisation's row; `job` is the row of history that its job_id names."""
     org_id, revision, change_ids, generation, last_fence, _, boot, until_s, deadline_s, _, cancel, run, *rest = row
-    pending, demand, covered, schedules, enabled, paused, streak, not_before, inventory_job_id, _ = rest
+    pending, demand, covered, schedules, enabled, paused, streak, not_before, inventory_job_id, *rest = rest
+    marks, last_mark, pruned_through, oldest_ended, removed_at, *_ = rest
     running = _running(job, Lease(boot, until_s, deadline_s), json.loads(run), bool(cancel)) if job else None
     return OrgSnapshot(
         org_id=OrgId(org_id),
@@ -116,14 +125,19 @@ def org_from_row(row: Sequence[Any], job: MaintenanceJob | None) -> OrgSnapshot:
         failure_streak=streak,
         not_before_at=codec.opt_from_us(not_before),
         inventory_job_id=inventory_job_id and JobId(inventory_job_id),
+        marks=tuple(codec.mark_from_json(mark) for mark in json.loads(marks)),
+        last_mark=last_mark,
+        pruned_through=pruned_through,
+        oldest_ended_at=codec.opt_from_us(oldest_ended),
+        removed_at=codec.opt_from_us(removed_at),
     )
 
 
 def _run_to_json(running: RunningJob) -> dict[str, Any]:
     progress = running.progress and codec.progress_to_json(running.progress)
-    return {"options": running.options, "seen": running.demand_seen, "progress": progress}
+    return {"options": running.options, "seen": running.demand_seen, "marks": running.marks_seen, "progress": progress}
 
 
 def _running(job: MaintenanceJob, lease: Lease, run: dict[str, Any], cancel_requested: bool) -> RunningJob:
     progress = run["progress"] and codec.progress_from_json(run["progress"])
-    return RunningJob(job, lease, run["options"], run["seen"], cancel_requested, progress)
+    return RunningJob(job, lease, run["options"], run["seen"], run["marks"], cancel_requested, progress)

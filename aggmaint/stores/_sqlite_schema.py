@@ -37,10 +37,19 @@ CREATE TABLE aggmaint_organization(
   failure_streak   INTEGER NOT NULL,
   not_before_us    INTEGER,                     -- instants are UTC epoch microseconds
   inventory_job_id TEXT,
-  wake_at_us       INTEGER,
+  marks            TEXT NOT NULL,               -- JSON: change marks
+  last_mark        INTEGER NOT NULL,
+  pruned_through   INTEGER NOT NULL,
+  oldest_ended_us  INTEGER,
+  removed_at_us    INTEGER,
+  notice_at_us     INTEGER,                     -- when the next slot is to be noticed
+  claim_at_us      INTEGER,                     -- since when a request waits or, if held, from when on it may go
+  claim_held       INTEGER CHECK(claim_held IN (0, 1)),
   CHECK((job_id IS NULL) = (lapse_s IS NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX aggmaint_organization_wake ON aggmaint_organization(wake_at_us, org_id) WHERE wake_at_us IS NOT NULL;
+CREATE INDEX aggmaint_organization_notice ON aggmaint_organization(notice_at_us, org_id) WHERE notice_at_us IS NOT NULL;
+CREATE INDEX aggmaint_organization_claim ON aggmaint_organization(claim_held, claim_at_us, org_id)
+  WHERE claim_held IS NOT NULL;
 CREATE INDEX aggmaint_organization_lapse ON aggmaint_organization(lease_boot, lapse_s) WHERE job_id IS NOT NULL;
 CREATE TABLE aggmaint_job(
   org_id           TEXT NOT NULL REFERENCES aggmaint_organization(org_id),

@@ -70,6 +70,8 @@ class MemoryStore:
         if change.granted:
             org.jobs[change.granted.id] = JobRecord(change.granted)
         org.document = change.document
+        if change.document.pruned_through > stored.pruned_through:
+            _prune(org, change.document.pruned_through)
         return Committed(change.document.revision)
 
     def find_due(self, orgs_max: int, now: datetime | None = None) -> DueOrgs:
@@ -77,15 +79,24 @@ class MemoryStore:
             time = self._clock.read()
             at = now or time.wall_at
             documents = [org.document for org in self._orgs.values()]
-        lapsed = [d.org_id for d in documents if d.running and d.running.lease.lapsed(time)]
-        waking = sorted((d.wake_at, d.org_id) for d in documents if d.wake_at is not None)
-        due = dict.fromkeys([*sorted(lapsed), *(org_id for wake_at, org_id in waking if wake_at <= at)])
-        later = next((wake_at for wake_at, _ in waking if wake_at > at), None)
-        return DueOrgs(tuple(due)[:orgs_max], later)
+        lapsed = sorted(d.org_id for d in documents if d.running and d.running.lease.lapsed(time))
+        slots = sorted((d.notice_at, d.org_id) for d in documents if d.notice_at is not None)
+        waiting = sorted((d.waiting.at, d.org_id, d.waiting.held) for d in documents if d.waiting is not None)
+        noticing = [org_id for instant, org_id in slots if instant <= at]
+        claiming = [org_id for instant, org_id, held in waiting if not held or instant <= at]
+        later = [instant for instant, _ in slots if instant > at]
+        later += [instant for instant, _, held in waiting if held and instant > at]
+        return DueOrgs(
+            tuple(lapsed[:orgs_max]), tuple(noticing[:orgs_max]), tuple(claiming[:orgs_max]), min(later, default=None)
+        )
 
     def list_organizations(self, query: OrgQuery) -> OrgPage:
         with self._lock:
-            ids = sorted(org_id for org_id in self._orgs if query.after is None or org_id > query.after)
+            ids = sorted(
+                org_id
+                for org_id, org in self._orgs.items()
+                if (query.after is None or org_id > query.after) and (query.removed or org.document.removed_at is None)
+            )
             snapshots = tuple(self._orgs[org_id].document for org_id in ids[: query.limit])
         return OrgPage(snapshots, snapshots[-1].org_id if len(ids) > query.limit else None)
 
@@ -119,3 +130,8 @@ def _end(org: _Org, ended: EndedJob) -> None:
         for job_id, record in org.jobs.items():
             org.jobs[job_id] = evolve(record, inventory=None)
     org.jobs[ended.job.id] = JobRecord(ended.job, ended.report, ended.inventory)
+
+
+def _prune(org: _Org, through: int) -> None:
+    for job_id in [job_id for job_id, record in org.jobs.items() if record.job.fence.number <= through]:
+        del org.jobs[job_id]

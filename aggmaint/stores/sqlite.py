@@ -9,7 +9,8 @@ The hot columns are plain; schedules, marks and maps are JSON. Connections and e
 import json
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +20,9 @@ from sqlite_utils.db import Database
 from ..clock import Clock, SystemClock
 from ..core.ids import JobId, OrgId
 from ..core.instants import StoreTime
-from ..core.job import MaintenanceJob
+from ..core.job import Fence, MaintenanceJob
 from ..core.organization import EndedJob, OrgChange, OrgSnapshot, Verdict, judge
-from ..errors import JobNotFoundError, StoreError, StoreSchemaError
+from ..errors import JobNotFoundError, LeaseLostError, StoreError, StoreSchemaError
 from ..store import (
     CommitResult,
     Committed,
@@ -36,6 +37,7 @@ from ..store import (
 )
 from . import _codec as codec
 from ._sqlite_connection import Connections, refuse_network_file_system
+from ._sqlite_due import find_due
 from ._sqlite_rows import JOB_COLUMNS, ORG_COLUMNS, job_from_row, job_to_row, marks, org_from_row, org_to_row
 from ._sqlite_schema import MIGRATIONS, unknown_migrations
 
@@ -121,12 +123,20 @@ class SQLiteStore:
     def find_due(self, orgs_max: int, now: datetime | None = None) -> DueOrgs:
         time = self._clock.read()
         at_us = codec.to_us(now or time.wall_at)
-        lapsed, waking, later = self._connections.read(lambda connection: _find_due(connection, time, at_us, orgs_max))
-        org_ids = tuple(dict.fromkeys(OrgId(org_id) for (org_id,) in (*lapsed, *waking)))[:orgs_max]
-        return DueOrgs(org_ids, codec.opt_from_us(later))
+        return self._connections.read_together(lambda connection: find_due(connection, time, at_us, orgs_max))
+
+    @contextmanager
+    def fenced(self, org_id: OrgId, fence: Fence) -> Iterator[sqlite3.Connection]:
+        """See `aggmaint.store.Fences`. The connection is in an IMMEDIATE transaction: end it neither way yourself."""
+        with self._connections.writing() as connection:
+            row = connection.execute(f"{_SELECT_ORG} WHERE org.org_id = ?", (org_id,)).fetchone()
+            if row is None or not _document(row).is_held_by(fence):
+                raise LeaseLostError(org_id, str(fence.number))
+            yield connection
 
     def list_organizations(self, query: OrgQuery) -> OrgPage:
-        sql = f"{_SELECT_ORG} WHERE org.org_id > ? ORDER BY org.org_id LIMIT ?"
+        kept = "" if query.removed else "AND org.removed_at_us IS NULL"
+        sql = f"{_SELECT_ORG} WHERE org.org_id > ? {kept} ORDER BY org.org_id LIMIT ?"
         rows = self._connections.read(lambda c: c.execute(sql, (query.after or "", query.limit + 1)).fetchall())
         snapshots = tuple(_document(row) for row in rows[: query.limit])
         return OrgPage(snapshots, snapshots[-1].org_id if len(rows) > query.limit else None)
@@ -158,8 +168,8 @@ def _document(row: Sequence[Any]) -> OrgSnapshot:
 
 
 def _commit_one(connection: sqlite3.Connection, change: OrgChange, now: StoreTime) -> CommitResult:
-    sql = "SELECT revision, change_ids FROM aggmaint_organization WHERE org_id = ?"
-    revision, change_ids = connection.execute(sql, (change.org_id,)).fetchone() or (0, "[]")
+    sql = "SELECT revision, change_ids, pruned_through FROM aggmaint_organization WHERE org_id = ?"
+    revision, change_ids, pruned_through = connection.execute(sql, (change.org_id,)).fetchone() or (0, "[]", 0)
     verdict = judge(change, revision, json.loads(change_ids), now)
     if verdict is Verdict.COMMITTED_BEFORE:
         return Committed(revision)
@@ -170,11 +180,22 @@ def _commit_one(connection: sqlite3.Connection, change: OrgChange, now: StoreTim
         _end_job(connection, change.ended)
     if change.granted:
         _insert_job(connection, change.granted)
+    if change.document.pruned_through > pruned_through:
+        _prune(connection, change.org_id, change.document.pruned_through)
     return Committed(change.document.revision)
 
 
 def _insert_job(connection: sqlite3.Connection, job: MaintenanceJob) -> None:
     connection.execute(f"INSERT INTO aggmaint_job({JOB_COLUMNS}) VALUES({marks(JOB_COLUMNS)})", job_to_row(job))
+
+
+def _prune(connection: sqlite3.Connection, org_id: OrgId, through: int) -> None:
+    ended = "org_id = ? AND fence <= ? AND status <> 'inprogress'"
+    where = (org_id, through)
+    connection.execute(
+        f"DELETE FROM aggmaint_report WHERE job_id IN (SELECT id FROM aggmaint_job WHERE {ended})", where
+    )
+    connection.execute(f"DELETE FROM aggmaint_job WHERE {ended}", where)
 
 
 def _end_job(connection: sqlite3.Connection, ended: EndedJob) -> None:
@@ -197,24 +218,6 @@ def _end_job(connection: sqlite3.Connection, ended: EndedJob) -> None:
             " ON CONFLICT(org_id) DO UPDATE SET job_id = excluded.job_id, body = excluded.body",
             (job.org_id, job.id, _pack(ended.inventory)),
         )
-
-
-def _find_due(
-    connection: sqlite3.Connection, time: StoreTime, at_us: int, orgs_max: int
-) -> tuple[list[tuple[str]], list[tuple[str]], int | None]:
-    lapsed = connection.execute(
-        "SELECT org_id FROM aggmaint_organization INDEXED BY aggmaint_organization_lapse"  # only jobs in progress
-        " WHERE job_id IS NOT NULL AND (lease_boot <> ? OR lapse_s <= ?) ORDER BY org_id LIMIT ?",
-        (time.boot, time.steady_s, orgs_max),
-    ).fetchall()
-    waking = connection.execute(
-        "SELECT org_id FROM aggmaint_organization WHERE wake_at_us <= ? ORDER BY wake_at_us, org_id LIMIT ?",
-        (at_us, orgs_max),
-    ).fetchall()
-    (later,) = connection.execute(
-        "SELECT min(wake_at_us) FROM aggmaint_organization WHERE wake_at_us > ?", (at_us,)
-    ).fetchone()
-    return lapsed, waking, later
 
 
 def _select_jobs(connection: sqlite3.Connection, query: JobQuery) -> list[Any]:

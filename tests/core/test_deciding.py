@@ -30,12 +30,13 @@ from aggmaint import (
     Started,
 )
 from aggmaint.core.cron import next_slot
-from aggmaint.core.deciding import Basis, Decision, Grant, decide_register
+from aggmaint.core.deciding import decide_register
 from aggmaint.core.ids import OrgId
 from aggmaint.core.instants import epoch_s
-from aggmaint.core.organization import OrgChange, OrgSnapshot
+from aggmaint.core.organization import OrgChange, OrgSnapshot, Waiting
 from aggmaint.core.outcomes import Finished, IfBusy, Lost, Renewed
 from aggmaint.core.settings import JobSettings
+from aggmaint.core.steps import Basis, Decision, Grant
 from aggmaint.core.trigger import TriggerKind
 from tests.support.clocks import ManualClock
 from tests.support.operations import (
@@ -73,7 +74,7 @@ class Ledger:
         self.skipped_after_firing: dict[ScheduleId, int] = {}
         self.nominal: dict[ScheduleId, int] = {}
         self._count = 0
-        change = decide_register(OrgId("acme"), ScheduleId("s-default"), self.basis()).change
+        change = decide_register(None, OrgId("acme"), ScheduleId("s-default"), self.basis()).change
         assert change is not None
         self.doc = change.document
 
@@ -250,7 +251,8 @@ class Ledger:
         if isinstance(what, Attend) and what.free:
             time = self.clock.read()
             assert after.running is None or not after.running.lease.lapsed(time)
-            assert after.wake_at is None or after.wake_at > time.wall_at
+            assert after.notice_at is None or after.notice_at > time.wall_at
+            assert after.waiting is None or (after.waiting.held and after.waiting.at > time.wall_at)
 
 
 STEPS = st.lists(operations() | passings(), max_size=60) | st.lists(operations() | passings(), min_size=30, max_size=60)
@@ -350,7 +352,8 @@ def test_back_off_holds_slots_and_updates_but_never_people() -> None:
     assert ledger.doc.not_before_at is not None
     assert isinstance(ledger.step(Update(True, "c", _CHANGE, None)), Queued)
     assert ledger.step(Attend(free=True)) is None
-    assert ledger.doc.wake_at == ledger.doc.not_before_at == ledger.doc.next_run_at
+    assert ledger.doc.waiting == Waiting(ledger.doc.not_before_at, held=True)
+    assert ledger.doc.next_run_at == ledger.doc.not_before_at
     assert isinstance(ledger.step(ASK), Started)
 
 
@@ -382,11 +385,12 @@ def test_next_run_at_is_what_people_may_expect() -> None:
     default = ledger.doc.next_run_at
     assert default is not None and default.hour == 4
     ledger.step(SetPause())
-    assert ledger.doc.next_run_at is None and ledger.doc.wake_at is not None
+    assert ledger.doc.next_run_at is None and ledger.doc.notice_at is not None
     ledger.step(Ask(free=False, if_busy=IfBusy.FOLD, options={}))
     assert ledger.doc.next_run_at == ledger.clock.wall_at
     ledger.step(Enable(enabled=False))
-    assert ledger.doc.next_run_at is None and ledger.doc.wake_at is None
+    disabled = ledger.doc
+    assert (disabled.next_run_at, disabled.notice_at, disabled.waiting) == (None, None, None)
 
 
 def test_a_deactivated_schedule_is_silent() -> None:
@@ -394,10 +398,10 @@ def test_a_deactivated_schedule_is_silent() -> None:
     ledger.step(Activate(0, active=False))
     ledger.step(Pass(10 * 86_400.0))
     assert ledger.step(Attend(free=True)) is None
-    assert (ledger.doc.schedules[0].missed, ledger.doc.wake_at) == (0, None)
+    assert (ledger.doc.schedules[0].missed, ledger.doc.notice_at) == (0, None)
 
 
 def test_registering_is_the_first_revision() -> None:
     ledger = Ledger()
     assert (ledger.doc.revision, ledger.doc.last_fence, ledger.doc.generation) == (1, 0, 1)
-    assert ledger.clock.wall_at + timedelta(days=1) > (ledger.doc.wake_at or ledger.clock.wall_at)
+    assert ledger.clock.wall_at + timedelta(days=1) > (ledger.doc.notice_at or ledger.clock.wall_at)

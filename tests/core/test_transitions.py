@@ -65,4 +65,4 @@ def test_the_table_in_use_is_good() -> None:
 
 
 def test_the_reference_page_is_printed_from_the_table() -> None:
-    assert as_markdown() in PAGE.read_text(encoding="utf-8"), "run python -m aggmaint.core.transitions and paste it"
+    assert as_markdown() in PAGE.read_text(encoding="utf-8"), "print as_markdown() anew and paste it"

@@ -175,11 +175,14 @@ BAD_SETTINGS: list[dict[str, float]] = [
     {"heartbeat_s": 30.0},
     {"lease_s": 40.0},
     {"deadline_s": 59.0},
+    {"pause_after_failures": -1},
+    {"history_jobs_max": 0},
+    {"history_age_s": 0.0},
 ]
 
 
 @pytest.mark.parametrize("parts", BAD_SETTINGS, ids=str)
-def test_impossible_settings_name_the_setting(parts: dict[str, float]) -> None:
+def test_impossible_settings_name_the_setting(parts: dict[str, Any]) -> None:
     with pytest.raises(InvalidValueError, match=next(iter(parts))):
         JobSettings(**parts)
 

@@ -130,9 +130,11 @@ def test_unknown_organisations_are_an_error(engine: MaintenanceEngine) -> None:
 def test_auto_register_registers_when_named(make_engine: MakeEngine) -> None:
     engine = make_engine(auto_register=True)
     assert isinstance(engine.run_immediately("new"), Started)
-    assert engine.get_organization("seen").schedules
-    assert engine.list_jobs("listed").jobs == ()
-    assert [s.org_id for s in engine.list_organizations().snapshots] == ["listed", "new", "seen"]
+    with pytest.raises(OrganizationNotFoundError):
+        engine.get_organization("seen")  # reading registers nobody
+    engine.pause("changed", reason="r")
+    assert engine.get_organization("changed").schedules
+    assert [s.org_id for s in engine.list_organizations().snapshots] == ["changed", "new"]
 
 
 # -- running ----------------------------------------------------------------------------------------------------------
@@ -406,7 +408,7 @@ def test_disabled_refuses_and_enabling_never_fires_for_the_past(engine: Maintena
 
 
 def test_start_up_is_no_trigger(make_engine: MakeEngine, task: FunctionTask) -> None:
-    make_engine(auto_register=True).get_organization("acme")
+    make_engine().register_organizations(["acme"])
     assert make_engine().tick().changed == 0
     assert not task.contexts
 

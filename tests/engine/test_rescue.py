@@ -213,34 +213,23 @@ def test_confirm_knows_the_deadline(make_engine: MakeEngine, clock: ManualClock)
     assert engine.list_jobs("acme").jobs[0].status is JobStatus.DONE
 
 
-class Sleep:
-    """The worker's own steady clock, which can jump as if the machine had slept."""
-
-    def __init__(self) -> None:
-        self.s = 0.0
-
-    def __call__(self) -> float:
-        return self.s
-
-
 @pytest.fixture
-def sleep(monkeypatch: pytest.MonkeyPatch) -> Sleep:
-    sleep = Sleep()
-    monkeypatch.setattr("aggmaint.worker.steady_s", sleep)
-    return sleep
+def own_clock() -> ManualClock:
+    """The worker's own steady clock, which can jump as if the machine had slept."""
+    return ManualClock()
 
 
 @pytest.mark.parametrize(("slept_s", "trusted"), [(49.9, True), (50.0, False)])
 def test_I7_a_worker_distrusts_itself_before_its_lease_lapses(
-    make_engine: MakeEngine, sleep: Sleep, clock: ManualClock, slept_s: float, trusted: bool
+    make_engine: MakeEngine, own_clock: ManualClock, clock: ManualClock, slept_s: float, trusted: bool
 ) -> None:
     """Without asking anybody: its machine may have slept, or the store may be away. A sixth of the lease is margin."""
 
     def body(context: TaskContext) -> None:
-        sleep.s += slept_s
+        own_clock.pass_s(slept_s)
         context.check()
 
-    engine = make_engine(task=FunctionTask(body))
+    engine = make_engine(task=FunctionTask(body), clock=own_clock)
     engine.register_organizations(["acme"])
     engine.run_immediately("acme")
     (job,) = engine.list_jobs("acme").jobs
@@ -249,16 +238,16 @@ def test_I7_a_worker_distrusts_itself_before_its_lease_lapses(
     assert isinstance(engine.run_immediately("acme"), Started)
 
 
-def test_trust_is_counted_from_before_the_renewal_was_asked(make_engine: MakeEngine, sleep: Sleep) -> None:
+def test_trust_is_counted_from_before_the_renewal_was_asked(make_engine: MakeEngine, own_clock: ManualClock) -> None:
     trust: list[float] = []
 
     def body(context: TaskContext) -> None:
-        sleep.s += 30
+        own_clock.pass_s(30)
         renew(context)
-        sleep.s += 15
+        own_clock.pass_s(15)
         trust.append(context.trust_left_s())  # type: ignore[attr-defined]
 
-    engine = make_engine(task=FunctionTask(body))
+    engine = make_engine(task=FunctionTask(body), clock=own_clock)
     engine.register_organizations(["acme"])
     engine.run_immediately("acme")
     assert trust == [35.0]

@@ -19,6 +19,7 @@ from aggmaint.aggregates.naming import schema_name
 from aggmaint.aggregates.policy import Policy
 from aggmaint.core.ids import OrgId
 from aggmaint.core.job import Fence, MaintenanceJob
+from aggmaint.core.marks import ChangeMark
 from aggmaint.maintenance import AggregateMaintenance
 from aggmaint.task import MaintenanceReport
 from aggmaint.warehouses.duckdb import DuckDBOptions, DuckDBWarehouse
@@ -53,6 +54,17 @@ class FakeContext:
     @property
     def fence(self) -> Fence:
         return Fence(self.generation, self.number)
+
+    @property
+    def marks(self) -> Sequence[ChangeMark]:
+        return ()
+
+    @property
+    def lost(self) -> bool:
+        return False
+
+    def publish(self, write: Callable[[Any], Any]) -> Any:
+        raise NotImplementedError("the aggregate half publishes in its warehouse")
 
     def now(self) -> datetime:
         self.clock[0] += timedelta(milliseconds=1)

@@ -6,10 +6,11 @@ import pytest
 
 from aggmaint import JobStarted, JobStore
 from aggmaint._committing import Committer
-from aggmaint.core.deciding import Basis, Decision
+from aggmaint.clock import SystemClock
 from aggmaint.core.ids import OrgId
 from aggmaint.core.organization import OrgChange, OrgSnapshot
 from aggmaint.core.outcomes import IfBusy
+from aggmaint.core.steps import Basis, Decision
 from aggmaint.errors import ContentionError, OrganizationNotFoundError, StoreUnavailableError, UnknownOutcomeError
 from aggmaint.store import CommitResult, JobQuery
 from tests.support.driving import SETTINGS, Driver
@@ -54,7 +55,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def committer(faulty: Faulty, recorder: Recorder) -> Committer:
-    return Committer(faulty, SETTINGS, [recorder])  # type: ignore[arg-type]
+    return Committer(faulty, SETTINGS, [recorder], SystemClock())  # type: ignore[arg-type]
 
 
 def start(driver: Driver) -> Callable[[OrgSnapshot, Basis], Decision[object]]:

@@ -161,14 +161,17 @@ def test_nothing_comes_between_judging_and_writing(
 def test_find_due_orders_by_waiting_time_and_tells_the_next(
     store: JobStore, driver: Driver, clock: ManualClock
 ) -> None:
-    assert store.find_due(10) == DueOrgs((), driver.document("acme").wake_at)
+    assert store.find_due(10) == DueOrgs((), (), (), driver.document("acme").notice_at)
     clock.pass_s(10)
     driver.do("other", Ask(free=False, if_busy=IfBusy.FOLD, options={}))
     clock.pass_s(10)
     driver.do("acme", Ask(free=False, if_busy=IfBusy.FOLD, options={}))
-    assert store.find_due(10).org_ids == (OTHER, ACME)
-    assert store.find_due(1).org_ids == (OTHER,)
-    assert store.find_due(10, clock.wall_at - timedelta(seconds=5)) == DueOrgs((OTHER,), clock.wall_at)
+    assert store.find_due(10).claiming == (OTHER, ACME)
+    assert store.find_due(1).claiming == (OTHER,)
+    slot = driver.document("acme").notice_at
+    assert slot is not None
+    assert store.find_due(10, slot).noticing == (ACME, OTHER)
+    assert store.find_due(10, slot - timedelta(seconds=1)).noticing == ()
 
 
 @pytest.mark.parametrize(("seconds", "reboot"), [(60.0, False), (0.0, True)])
@@ -178,11 +181,11 @@ def test_find_due_finds_lapsed_jobs_in_steady_time(
     driver.start("acme")
     clock.pass_s(59.5)
     clock.step_wall(3600)
-    assert store.find_due(10).org_ids == ()
+    assert store.find_due(10).lapsed == ()
     clock.pass_s(seconds)
     if reboot:
         clock.reboot()
-    assert store.find_due(10).org_ids == (ACME,)
+    assert store.find_due(10).lapsed == (ACME,)
 
 
 def test_list_organizations_pages_in_code_point_order(store: JobStore, driver: Driver) -> None:

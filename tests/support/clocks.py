@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,6 +40,9 @@ class ManualClock:
             time = self._time
             self._time = StoreTime(time.wall_at + timedelta(seconds=seconds), time.steady_s, time.boot)
 
+    def sleep(self, seconds: float) -> None:
+        self.pass_s(seconds)
+
     def reboot(self) -> None:
         """Another life of the steady clock; the wall clock goes on."""
         with self._lock:
@@ -56,12 +60,15 @@ class FileClock:
         wall_s, steady_s, boot = json.loads(self._path.read_text(encoding="utf-8"))
         return StoreTime(datetime.fromtimestamp(wall_s, UTC), steady_s, boot)
 
-    def set(self, time: StoreTime) -> None:
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def set(self, reading: StoreTime) -> None:
         """Only the parent calls this. The file is replaced whole, so that no reader meets half a time."""
         beside = self._path.with_suffix(".new")
-        beside.write_text(json.dumps([time.wall_at.timestamp(), time.steady_s, time.boot]), encoding="utf-8")
+        beside.write_text(json.dumps([reading.wall_at.timestamp(), reading.steady_s, reading.boot]), encoding="utf-8")
         beside.replace(self._path)
 
     def pass_s(self, seconds: float) -> None:
-        time = self.read()
-        self.set(StoreTime(time.wall_at + timedelta(seconds=seconds), time.steady_s + seconds, time.boot))
+        now = self.read()
+        self.set(StoreTime(now.wall_at + timedelta(seconds=seconds), now.steady_s + seconds, now.boot))

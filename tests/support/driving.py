@@ -3,13 +3,14 @@
 from typing import Any
 
 from aggmaint import JobStore
-from aggmaint.core.deciding import Basis, Decision, Grant, decide_register
+from aggmaint.core.deciding import decide_register
 from aggmaint.core.ids import JobId, OrgId, ScheduleId
 from aggmaint.core.instants import StoreTime
 from aggmaint.core.job import MaintenanceJob
 from aggmaint.core.organization import OrgChange, OrgSnapshot
 from aggmaint.core.outcomes import IfBusy
 from aggmaint.core.settings import JobSettings
+from aggmaint.core.steps import Basis, Decision, Grant
 from aggmaint.store import CommitResult, Committed
 from tests.support.operations import Ask, Attend, Finish, Operation
 
@@ -36,7 +37,7 @@ class Driver:
 
     def registration(self, org_id: str) -> OrgChange:
         now = self.store.load([]).time
-        change = decide_register(OrgId(org_id), ScheduleId(self.fresh("default")), self.basis(now)).change
+        change = decide_register(None, OrgId(org_id), ScheduleId(self.fresh("default")), self.basis(now)).change
         assert change is not None
         return change
 

@@ -11,11 +11,12 @@ from attrs import frozen
 from hypothesis import strategies as st
 
 from aggmaint.core import administering, deciding
-from aggmaint.core.deciding import Basis, Decision, Ending, Grant
 from aggmaint.core.ids import JobId, ScheduleId
 from aggmaint.core.job import ErrorInformation, FailureCode, Progress, StepError
 from aggmaint.core.organization import OrgSnapshot, Request
 from aggmaint.core.outcomes import IfBusy
+from aggmaint.core.schedule import new_schedule
+from aggmaint.core.steps import Basis, Decision, Ending, Grant
 from aggmaint.core.trigger import MANUAL, CubeUpdate
 
 NOBODYS_JOB = JobId("nobody's")
@@ -122,9 +123,9 @@ class AddSchedule:
 
     def decide(self, doc: OrgSnapshot, basis: Basis, grant: Grant) -> Decision[Any]:
         schedule_id = ScheduleId(f"s-{basis.change_id}")
-        return administering.decide_add_schedule(
-            doc, schedule_id, self.expression, basis, zone=self.zone, created_by_user="op"
-        )
+        now = basis.time.wall_at
+        schedule = new_schedule(schedule_id, self.expression, zone=self.zone, created_by_user="op", now=now)
+        return administering.decide_add_schedule(doc, schedule, basis)
 
 
 def _schedule_id(doc: OrgSnapshot, index: int) -> ScheduleId | None:
