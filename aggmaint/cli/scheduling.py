@@ -210,7 +210,7 @@ class Shown:
             kept = self.schedule
             job = kept.latest_execution.job_id if kept.latest_execution else None
             found = {"id": self.id, **found, "active": kept.active, "created_by_user": kept.created_by_user}
-            found |= {"skipped": kept.skipped, "missed": kept.missed, "latest_job": job}
+            found |= {"spread_s": kept.spread_s, "skipped": kept.skipped, "missed": kept.missed, "latest_job": job}
         return found
 
     def row(self) -> tuple[Any, ...]:
@@ -225,6 +225,8 @@ class Shown:
         if self.slots:
             rows = [(local_time(start), show.instant(start.astimezone(UTC))) for start in self.starts]
             show.table((self.shown_zone, "UTC"), rows)
+            if self.schedule is not None and self.schedule.spread_s:
+                show.say(f"each starts within {self.schedule.spread_s:.0f} s after this, as its spread says")
         else:
             show.say("no more starts" if self.schedule is None or self.schedule.active else "inactive: starts nothing")
 

@@ -102,6 +102,13 @@ def test_an_h_is_shown_with_the_numbers_of_its_schedule(place: Place) -> None:
     assert shown.row()[-1] == "At 22:46"
 
 
+def test_a_spread_is_told(place: Place) -> None:
+    desk = open_desk(str(place.path / "aggmaint.toml"), "acme")
+    added = desk.engine.add_schedule("acme", "0 4 * * *", spread_s=600)
+    assert "each starts within 600 s after this" in place.run("schedule", "next", "acme", added.id).out
+    assert [each["spread_s"] for each in listed(place)] == [0, 600]
+
+
 def test_what_is_piped_is_plain(place: Place) -> None:
     for arguments in (("list", "acme"), ("next", "acme"), ("add", "acme", "0 4 * * *")):
         plain = place.run("schedule", *arguments, FORCE_COLOR="")

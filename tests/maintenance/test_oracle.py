@@ -156,6 +156,10 @@ class Oracle(RuleBasedStateMachine):
             self.lab.before = lambda _sql: None
         self.clean = False
 
+    @rule(_weight=st.integers(0, 1))
+    def run_more_often(self, _weight: int) -> None:
+        self.run()
+
     @rule()
     def run(self) -> None:
         report = self.lab.run()
@@ -199,8 +203,10 @@ class Oracle(RuleBasedStateMachine):
             assert self.lab.execute(f'SELECT * FROM "{self.lab.schema}"."{name}"') == [(42,)]
 
     def teardown(self) -> None:
+        """Whatever happened, a whole run makes all right."""
+        self.run()
         self.lab.connection.close()
 
 
 TestOracle = Oracle.TestCase
-TestOracle.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestOracle.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)

@@ -86,6 +86,12 @@ def test_only_the_changed_partitions_are_refreshed(lab: Lab, change: object, mon
     assert refreshed(report)["by_month"] == months
     assert refreshed(report).get("by_region", set()) <= months
     lab.assert_right()
+    assert report.inventory is not None
+    for each in report.inventory["definitions"]:
+        keys = [state["key"] for state in each["partition_states"]]
+        assert len(keys) == len(set(keys))
+        assert each["rows"] == len(lab.view(each["name"])) == sum(state["rows"] for state in each["partition_states"])
+    assert lab.run().details["steps"] == []
 
 
 def test_a_balanced_delete_and_insert_is_seen(lab: Lab) -> None:

@@ -15,7 +15,7 @@ from aggmaint.core.ids import JobId, ScheduleId
 from aggmaint.core.job import ErrorInformation, FailureCode, Progress, StepError
 from aggmaint.core.organization import OrgSnapshot, Request
 from aggmaint.core.outcomes import IfBusy
-from aggmaint.core.schedule import new_schedule
+from aggmaint.core.schedule import Pause, new_schedule
 from aggmaint.core.steps import Basis, Decision, Ending, Grant
 from aggmaint.core.trigger import MANUAL, CubeUpdate
 
@@ -153,6 +153,38 @@ class Activate:
         return administering.decide_activate_schedule(doc, schedule_id, basis, active=self.active)
 
 
+@frozen
+class PauseSchedule:
+    index: int
+    on: bool
+
+    def decide(self, doc: OrgSnapshot, basis: Basis, grant: Grant) -> Decision[Any]:
+        schedule_id = _schedule_id(doc, self.index)
+        if schedule_id is None:
+            return Decision(None, None)
+        pause = Pause("op", "why", basis.time.wall_at) if self.on else None
+        return administering.decide_pause_schedule(doc, schedule_id, basis, pause=pause)
+
+
+@frozen
+class MarkChanged:
+    source: str
+    hour: int | None
+
+    def decide(self, doc: OrgSnapshot, basis: Basis, grant: Grant) -> Decision[Any]:
+        start = (
+            None if self.hour is None else basis.time.wall_at.replace(hour=self.hour, minute=0, second=0, microsecond=0)
+        )
+        ends_at = None if start is None else start + hours(1)
+        return administering.decide_mark(doc, self.source, start, ends_at, basis)
+
+
+@frozen
+class RegisterAgain:
+    def decide(self, doc: OrgSnapshot, basis: Basis, grant: Grant) -> Decision[Any]:
+        return deciding.decide_register(doc, doc.org_id, ScheduleId(f"s-{basis.change_id}"), basis)
+
+
 EXPRESSIONS = ("0 0 4 ? * * *", "*/5 * * * *", "0 30 2 ? * MON-FRI", "@hourly", "0 0 12 ? * *")
 ZONES = ("UTC", "Europe/Berlin", "America/New_York")
 CUBES = ("sales", "Größe", "stock")
@@ -185,6 +217,9 @@ def operations() -> st.SearchStrategy[Operation]:
         st.builds(AddSchedule, st.sampled_from(EXPRESSIONS), st.sampled_from(ZONES)),
         st.builds(RemoveSchedule, st.integers(0, 3)),
         st.builds(Activate, st.integers(0, 3), st.booleans()),
+        st.builds(PauseSchedule, st.integers(0, 3), st.booleans()),
+        st.builds(MarkChanged, st.sampled_from(CUBES), st.none() | st.integers(0, 23)),
+        st.builds(RegisterAgain),
     )
 
 

@@ -8,12 +8,13 @@ from threading import Barrier, Thread
 import pytest
 
 from aggmaint.aggregates.decisions import RefreshStep
+from aggmaint.aggregates.naming import table_name
 from aggmaint.aggregates.observation import Observation
 from aggmaint.aggregates.plan import plan_maintenance
 from aggmaint.aggregates.policy import Policy
 from aggmaint.core.job import Fence
 from aggmaint.errors import FenceLostError, TaskFailedError, WarehouseUnavailableError
-from aggmaint.warehouse import ManagedSchema, PartitionWrite, Refresh, StageRequest
+from aggmaint.warehouse import BuildRequest, ManagedSchema, PartitionWrite, Refresh, StageRequest, Switch
 from aggmaint.warehouses._duckdb_session import DuckDBSession
 from aggmaint.warehouses.duckdb import DuckDBOptions, DuckDBWarehouse
 
@@ -166,6 +167,28 @@ def test_two_workers_race_an_empty_partition_and_it_is_not_doubled(lab: Lab) -> 
         one.publish(publication_one, at=NOON, build_id="one")
     one.close()
     two.close()
+    lab.assert_right()
+
+
+def test_two_first_builds_of_one_aggregate_do_not_both_serve() -> None:
+    """The second was planned when nothing served yet; it holds the claim, but its plan is outdated."""
+    lab = Lab(wanted=definitions()[:1])
+    lab.seed()
+    one, two = session_of(lab), session_of(lab)
+    for number, session in ((1, one), (2, two)):
+        session.observe(lab.wanted, sick={})
+        assert session.claim(Fence(0, number), seen=None, anyway=number > 1)
+        identity = f"0000000{number}-0000-4000-8000-000000000000"
+        request = BuildRequest(lab.wanted[0], identity, table_name(identity, lab.wanted[0].name))
+        (built,) = session.build([request], at=NOON)
+        if number == 1:
+            session.publish(Switch(built, None), at=NOON, build_id="one")
+        else:
+            with pytest.raises(FenceLostError, match="published since"):
+                session.publish(Switch(built, None), at=NOON, build_id="two")
+        session.close()
+    lab.number = 9
+    lab.run()
     lab.assert_right()
 
 
