@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from ..errors import InvalidValueError, StoreError, StoreUnavailableError, UnknownOutcomeError
+from ._group_commit import GroupCommit
 
 T = TypeVar("T")
 
@@ -55,6 +56,7 @@ class Connections:
         self._lock = threading.Lock()
         self._by_thread: dict[int, sqlite3.Connection] = {}
         self._closed = False
+        self._group = GroupCommit(self.writing)
 
     def get(self) -> sqlite3.Connection:
         """This thread's connection, opened when first asked for."""
@@ -94,9 +96,11 @@ class Connections:
         return self.read(in_snapshot)
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in one IMMEDIATE transaction and commit it. Nothing is written if it raises."""
-        with self._translated(), self.writing() as connection:
-            return work(connection)
+        """Run `work` in an IMMEDIATE transaction, shared with those who write at the same time. All or nothing of `work`."""
+        if self._pid != os.getpid():
+            self._forget_parent()
+        with self._translated():
+            return self._group.run(work)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -146,6 +150,7 @@ class Connections:
         _inherited.extend(self._by_thread.values())
         self._by_thread = {}
         self._lock = threading.Lock()
+        self._group.after_fork()
         self._pid = os.getpid()
 
     def _patient(self, attempt: Callable[[], T]) -> T:

@@ -269,7 +269,8 @@ class Lab:
         for index in range(12):
             shop = ("north", "south", "east")[index % 3]
             day = date(2024, 1 + index % 4, 1 + index)
-            sales.append(Sale(index, day, shop, Decimal(index) + Decimal("0.25"), index % 5, index * 0.5))
+            qty = None if index == 11 else index % 5
+            sales.append(Sale(index, day, shop, Decimal(index) + Decimal("0.25"), qty, index * 0.5))
         self.put(*sales, Sale(12, None, "north", Decimal("7.00"), 1, 1.5))
 
     # -- running ------------------------------------------------------------------------------------------------------

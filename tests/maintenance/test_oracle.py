@@ -209,4 +209,4 @@ class Oracle(RuleBasedStateMachine):
 
 
 TestOracle = Oracle.TestCase
-TestOracle.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestOracle.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
