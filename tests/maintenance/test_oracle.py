@@ -209,4 +209,5 @@ class Oracle(RuleBasedStateMachine):
 
 
 TestOracle = Oracle.TestCase
-TestOracle.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+_PROFILE = settings.get_profile(settings.get_current_profile_name())
+TestOracle.settings = settings(_PROFILE, max_examples=_PROFILE.max_examples // 4, stateful_step_count=25)
