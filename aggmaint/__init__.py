@@ -6,7 +6,16 @@ This is the menu of light names. Stores, schedulers, warehouses and the built-in
 """
 
 from .clock import Clock, SystemClock
-from .core.events import Event, JobFinished, JobStarted, LeaseLapsed, RequestQueued, SlotSkipped, SlotsMissed
+from .core.events import (
+    Event,
+    JobFinished,
+    JobStarted,
+    LeaseLapsed,
+    RequestQueued,
+    ScheduleStopped,
+    SlotSkipped,
+    SlotsMissed,
+)
 from .core.ids import JobId, OrgId, ScheduleId
 from .core.job import ErrorInformation, FailureCode, Fence, JobStatus, MaintenanceJob, StepError
 from .core.marks import ChangeMark
@@ -54,6 +63,7 @@ __all__ = [
     "RequestQueued",
     "Schedule",
     "ScheduleId",
+    "ScheduleStopped",
     "Scheduler",
     "SlotSkipped",
     "SlotsMissed",

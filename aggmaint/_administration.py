@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from ._committing import Committer, Settled
 from .core import administering, deciding
+from .core.cron import hash_key
 from .core.ids import JobId, OrgId, ScheduleId, parse_org_id
 from .core.instants import StoreTime
 from .core.marks import ChangeMark
@@ -101,13 +102,15 @@ class Administration:
 
         Raises InvalidCronError, InvalidValueError for the zone or the spread.
         """
+        schedule_id = ScheduleId(str(uuid4()))
         schedule = new_schedule(
-            ScheduleId(str(uuid4())),
+            schedule_id,
             time_expression,
             zone=zone,
             created_by_user=created_by_user,
             now=self.store_time().wall_at,
             spread_s=spread_s,
+            key=hash_key(parse_org_id(org_id), schedule_id),
         )
         return self._administer(org_id, lambda doc, basis: administering.decide_add_schedule(doc, schedule, basis))
 

@@ -22,7 +22,7 @@ from .core.instants import StoreTime
 from .core.organization import CHANGE_IDS_MAX, OrgChange, OrgSnapshot
 from .core.settings import JobSettings
 from .core.steps import Basis, Decision
-from .errors import ContentionError, OrganizationNotFoundError, UnknownOutcomeError
+from .errors import ContentionError, OrganizationNotFoundError, StoreUnavailableError, UnknownOutcomeError
 from .store import CommitResult, Committed, JobStore, Stale
 
 Answer = TypeVar("Answer", covariant=True)
@@ -36,11 +36,15 @@ _log = logging.getLogger("aggmaint.engine")
 
 @frozen
 class Settled(Generic[Answer]):
-    """A decision that holds: the answer, the document it led to, and whether anything was written."""
+    """A decision that holds: the answer, the document it led to, and whether anything was written.
+
+    `asked_s` is this machine's steady clock as it was read before the store's time on which the decision stands.
+    """
 
     answer: Answer
     document: OrgSnapshot
     written: bool
+    asked_s: float
 
 
 class Committer:
@@ -78,32 +82,39 @@ class Committer:
         self, org_id: OrgId, decide: Callable[[OrgSnapshot, Basis], Decision[Answer]]
     ) -> Settled[Answer] | None:
         """One try; None when another writer was faster."""
+        asked_s = self.clock.read().steady_s
         document, now = self.load(org_id)
         decision = decide(document, self.basis(now))
         if decision.change is None:
-            return Settled(decision.answer, document, written=False)
+            return Settled(decision.answer, document, written=False, asked_s=asked_s)
         if isinstance(self._commit_known(decision.change), Committed):
             self.tell(decision.change.events)
-            return Settled(decision.answer, decision.change.document, written=True)
+            return Settled(decision.answer, decision.change.document, written=True, asked_s=asked_s)
         return None
 
     def change_many(
         self, org_ids: Sequence[OrgId], decide: Callable[[OrgSnapshot, Basis], Decision[Answer]]
     ) -> Mapping[OrgId, Settled[Answer] | None]:
         """One try for each, committed together; None where another writer was faster. Unknown ones are left out."""
+        asked_s = self.clock.read().steady_s
         loaded = self.store.load(org_ids)
         settled: dict[OrgId, Settled[Answer] | None] = {}
         changes: dict[OrgId, tuple[OrgChange, Answer]] = {}
         for org_id, document in loaded.snapshots.items():
-            decision = decide(document, self.basis(loaded.time))
+            try:
+                decision = decide(document, self.basis(loaded.time))
+            except Exception:
+                _log.exception("organisation %r can not be attended to; the others are", org_id)
+                settled[org_id] = None
+                continue
             if decision.change is None:
-                settled[org_id] = Settled(decision.answer, document, written=False)
+                settled[org_id] = Settled(decision.answer, document, written=False, asked_s=asked_s)
             else:
                 changes[org_id] = (decision.change, decision.answer)
         results = self._commit_all([change for change, _ in changes.values()])
         for (org_id, (change, answer)), result in zip(changes.items(), results, strict=True):
             kept = isinstance(result, Committed)
-            settled[org_id] = Settled(answer, change.document, written=True) if kept else None
+            settled[org_id] = Settled(answer, change.document, written=True, asked_s=asked_s) if kept else None
             if kept:
                 self.tell(change.events)
         return settled
@@ -135,11 +146,18 @@ class Committer:
         """Commit one change and find out what became of it. Raises UnknownOutcomeError when nothing tells."""
         try:
             return self.store.commit([change])[0]
-        except UnknownOutcomeError:
-            document = self.store.load([change.org_id]).snapshots.get(change.org_id)
+        except UnknownOutcomeError as unknown:
+            document = self._look_again(change.org_id, unknown)
             if document is not None and change.change_id in document.change_ids:
                 return Committed(document.revision)
             moved = (document.revision if document else 0) - change.base_revision
             if moved > CHANGE_IDS_MAX:
                 raise  # its id may have been pushed out
             return self.store.commit([change])[0] if moved == 0 else Stale()
+
+    def _look_again(self, org_id: OrgId, unknown: UnknownOutcomeError) -> OrgSnapshot | None:
+        """The document after a commit whose outcome is unknown; it stays unknown if nobody can look (I9)."""
+        try:
+            return self.store.load([org_id]).snapshots.get(org_id)
+        except StoreUnavailableError:
+            raise unknown from None

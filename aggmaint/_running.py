@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from ._committing import Committer, Settled
 from ._slots import CallingThreadExecutor, Slots
@@ -24,7 +24,7 @@ from .core.outcomes import RequestOutcome, Started
 from .core.steps import Basis, Decision, Ending, Grant
 from .errors import ShutdownError, StoreError
 from .store import DueOrgs, JobQuery
-from .worker import Heart, JobRun, Worker
+from .worker import Heart, JobRun, Pacemaker, Worker
 
 PRUNE_BATCH: Final = 500
 
@@ -40,7 +40,8 @@ class Runner:
         self._committer = committer
         self._worker = worker
         self._slots = slots
-        self._heart = None if executor is None else Heart(committer.settings.heartbeat_s)
+        pacemaker = executor if isinstance(executor, Pacemaker) else None
+        self._heart = None if executor is None else Heart(committer.settings.heartbeat_s, pacemaker)
         self._executor = executor or CallingThreadExecutor()
         self._wake = wake
         self._ended = threading.Condition()
@@ -59,7 +60,7 @@ class Runner:
             if grant and (settled is None or not isinstance(settled.answer, Started)):
                 self._slots.give_back()
         if isinstance(settled.answer, Started):
-            self._launch(settled.document)
+            self._launch(settled)
             return settled.answer
         if settled.document.pending and not settled.document.running:
             self._queue(settled.document)
@@ -85,7 +86,12 @@ class Runner:
 
         def decide(document: OrgSnapshot, basis: Basis) -> Decision[MaintenanceJob | None]:
             grant = self._slots.offer() if claiming else None
-            decision = decide_attention(document, basis, grant=grant)
+            try:
+                decision = decide_attention(document, basis, grant=grant)
+            except BaseException:
+                if grant:
+                    self._slots.give_back()
+                raise
             if grant and decision.answer:
                 offers[document.org_id] = grant
             elif grant:
@@ -101,7 +107,7 @@ class Runner:
                     self._slots.give_back()
         granted = [settled for org_id in offers if (settled := attended[org_id]) is not None]
         for settled in granted:
-            self._launch(settled.document)
+            self._launch(settled)
         return len(granted), sum(1 for settled in attended.values() if settled and settled.written)
 
     def tell(self, job_id: JobId) -> None:
@@ -135,8 +141,8 @@ class Runner:
             self._heart.stop()
         return stopped
 
-    def _launch(self, document: OrgSnapshot) -> None:
-        run = JobRun(document, self._committer, self_renewing=self._heart is None)
+    def _launch(self, granted: Settled[Any]) -> None:
+        run = JobRun(granted.document, self._committer, granted.asked_s, self_renewing=self._heart is None)
         with self._lock:
             self._runs[run.job.id] = run
         with self._ended:
@@ -230,7 +236,7 @@ class Runner:
             if settled is None or settled.answer is None:
                 self._slots.give_back()
         if settled.answer is not None:
-            self._launch(settled.document)
+            self._launch(settled)
 
     def _local_runs(self) -> list[JobRun]:
         with self._lock:

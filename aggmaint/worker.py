@@ -15,7 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from ._committing import Committer
 from .clock import Clock
@@ -59,16 +59,19 @@ _log = logging.getLogger("aggmaint.worker")
 
 
 class JobRun:
-    """One job on this worker; the `TaskContext` of its task. Its methods may be called from the task's threads."""
+    """One job on this worker; the `TaskContext` of its task. Its methods may be called from the task's threads.
 
-    def __init__(self, document: OrgSnapshot, committer: Committer, *, self_renewing: bool) -> None:
+    `asked_s`: see Settled; trust in the lease begins there.
+    """
+
+    def __init__(self, document: OrgSnapshot, committer: Committer, asked_s: float, *, self_renewing: bool) -> None:
         assert document.running is not None, "only granted jobs are run"
         self._running: RunningJob = document.running
         self._marks = tuple(mark for mark in document.marks if mark.number <= document.running.marks_seen)
         self._committer = committer
         self._self_renewing = self_renewing
-        self._renewed_s = self._written_s = self._steady_s()
-        self._ends_s = self._renewed_s + committer.settings.deadline_s
+        self._renewed_s = self._written_s = asked_s
+        self._ends_s = self._steady_s() + committer.settings.deadline_s
         self._progress: Progress | None = None
         self._stop: StopWorkError | None = None
         self._renewing = threading.Lock()
@@ -167,8 +170,13 @@ class JobRun:
         return self._written_s + period_s - self._steady_s()
 
     def renew(self) -> None:
-        """Renew once and take note of what the store says. A failure is no reason to stop while trust lasts."""
-        with self._renewing:
+        """Renew once and take note of what the store says. A failure is no reason to stop while trust lasts.
+
+        Does nothing while another thread renews: what that one is told is as good, or stale and asked again at once.
+        """
+        if not self._renewing.acquire(blocking=False):
+            return
+        try:
             asked_s = self._written_s = self._steady_s()
             try:
                 settled = self._committer.try_change(self.org_id, self._decide_renew)
@@ -182,6 +190,8 @@ class JobRun:
                 self._written_s = asked_s - self._committer.settings.heartbeat_s + RETRY_S
                 return
             self._note(settled.answer, asked_s)
+        finally:
+            self._renewing.release()
 
     def _decide_renew(self, document: OrgSnapshot, basis: Basis) -> Decision[Renewed | Lost]:
         return decide_renew(document, self.job.id, basis, progress=self._progress)
@@ -198,11 +208,21 @@ class JobRun:
             self.stop(JobCancelledError())
 
 
+@runtime_checkable
+class Pacemaker(Protocol):
+    """Optional, for executors: calls an engine's heart itself, so that the engine makes no thread for it (simulation)."""
+
+    def pace(self, beat: Callable[[], bool], period_s: float) -> None:
+        """Call `beat` once in `period_s` until it returns False. Called again when there is something to renew again."""
+
+
 class Heart:
     """One thread that renews the leases of all jobs of an engine. It starts with the first job."""
 
-    def __init__(self, heartbeat_s: float) -> None:
+    def __init__(self, heartbeat_s: float, pacemaker: Pacemaker | None = None) -> None:
         self._period_s = min(PROGRESS_PERIOD_S, heartbeat_s / 4)
+        self._pacemaker = pacemaker
+        self._paced = False
         self._condition = threading.Condition()
         self._runs: list[JobRun] = []
         self._thread: threading.Thread | None = None
@@ -211,7 +231,11 @@ class Heart:
     def add(self, run: JobRun) -> None:
         with self._condition:
             self._runs.append(run)
-            if self._thread is None:
+            if self._pacemaker is not None:
+                if not self._paced:
+                    self._paced = True
+                    self._pacemaker.pace(self.beat, self._period_s)
+            elif self._thread is None:
                 self._thread = threading.Thread(target=self._beat, name="aggmaint-heart", daemon=True)
                 self._thread.start()
             self._condition.notify()
@@ -225,13 +249,19 @@ class Heart:
             self._stopping = True
             self._condition.notify()
 
+    def beat(self) -> bool:
+        """Renew what wants to be renewed. False when nothing is left to be renewed."""
+        with self._condition:
+            runs = list(self._runs)
+            going = self._paced = bool(runs) and not self._stopping
+        for run in runs:
+            if run.seconds_to_write() <= 0:
+                self._renew(run)
+        return going
+
     def _beat(self) -> None:
         while not self._stopping:
-            with self._condition:
-                runs = list(self._runs)
-            for run in runs:
-                if run.seconds_to_write() <= 0:
-                    self._renew(run)
+            self.beat()
             with self._condition:
                 self._condition.wait_for(lambda: self._stopping or bool(self._runs))
                 self._condition.wait_for(lambda: self._stopping, self._period_s)
@@ -256,6 +286,8 @@ class Worker:
         Never raises for a task that failed; lets KeyboardInterrupt and SystemExit pass after the job was ended.
         """
         try:
+            if run.trust_left_s() <= 0:
+                run.renew()  # this process stood still between asking and running: is the job still ours?
             ending = self._attempt(run)
         except LeaseLostError as exc:
             _log.warning("%s", exc)

@@ -60,6 +60,14 @@ class SlotSkipped(Event):
 
 
 @frozen
+class ScheduleStopped(Event):
+    """A schedule whose expression this version can not run any more was deactivated; `reason` says why."""
+
+    schedule_id: ScheduleId
+    reason: str
+
+
+@frozen
 class SlotsMissed(Event):
     """Slots that nobody noticed in time; `missed` of them, the newest being `slot`."""
 

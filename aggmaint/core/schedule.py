@@ -72,6 +72,7 @@ class Schedule:
     active: bool = True
     paused: Pause | None = None
     spread_s: float = 0.0
+    key: str = ""
     last_slot: int | None = None
     next_slot: int | None = None
     next_start: int | None = None
@@ -97,7 +98,7 @@ class Noticed:
     missed: int
 
 
-def new_schedule(
+def new_schedule(  # noqa: PLR0913 - the parts of a schedule, each by keyword
     schedule_id: ScheduleId,
     time_expression: str,
     *,
@@ -105,12 +106,16 @@ def new_schedule(
     created_by_user: str,
     now: datetime,
     spread_s: float = 0.0,
+    key: str = "",
 ) -> Schedule:
-    """A schedule whose first slot lies after `now`. Raises InvalidCronError (also: no slot is left in the future)."""
+    """A schedule whose first slot lies after `now`. Raises InvalidCronError (also: no slot is left in the future).
+
+    `key` is what `H` in the expression is hashed from (`cron.hash_key`); without one `H` is refused.
+    """
     if not 0 <= spread_s <= SPREAD_S_MAX:
         raise InvalidValueError(f"spread_s={spread_s!r} must be 0 to {SPREAD_S_MAX} seconds")
     check_text("created_by_user", created_by_user, 255)
-    next_slot(time_expression, zone, epoch_s(now), required=True)
+    next_slot(time_expression, zone, epoch_s(now), key, required=True)
     schedule = Schedule(
         id=schedule_id,
         time_expression=time_expression,
@@ -118,6 +123,7 @@ def new_schedule(
         created_by_user=created_by_user,
         created_at=now,
         spread_s=float(spread_s),
+        key=key,
     )
     return _waiting_after(schedule, epoch_s(now))
 
@@ -155,8 +161,9 @@ def notice(schedule: Schedule, now: datetime, *, blocked: bool, grace_s: float) 
 
 
 def _waiting_after(schedule: Schedule, second: int) -> Schedule:
-    """The schedule, waiting for its first slot after `second`."""
-    following = next_slot(schedule.time_expression, schedule.zone, second)
+    """Waits for the first slot after `second` and after all that were consumed: the clock may have been set back (I11)."""
+    second = max(second, schedule.last_slot or second)
+    following = next_slot(schedule.time_expression, schedule.zone, second, schedule.key)
     start = None if following is None else _start_of(schedule, following)
     return evolve(schedule, next_slot=following, next_start=start)
 
@@ -165,7 +172,7 @@ def _start_of(schedule: Schedule, slot: int) -> int:
     """When the slot is to start: hash(schedule, slot) mod window, the window capped at the gap to the next slot."""
     if schedule.spread_s < 1:
         return slot
-    following = next_slot(schedule.time_expression, schedule.zone, slot)
+    following = next_slot(schedule.time_expression, schedule.zone, slot, schedule.key)
     gap = following - slot if following is not None else SPREAD_S_MAX
     window = max(1, min(int(schedule.spread_s), gap))
     return slot + spread_hash(schedule.id, slot) % window
@@ -176,7 +183,7 @@ def _newest_due(schedule: Schedule, first: int, second: int) -> tuple[int | None
     count, newest = _count_slots(schedule, first, second)
     if newest == first or _start_of(schedule, newest) <= second:
         return count, newest
-    before = newest_slot(schedule.time_expression, schedule.zone, first, newest - 1)
+    before = newest_slot(schedule.time_expression, schedule.zone, first, newest - 1, schedule.key)
     return (None if count is None else count - 1), before
 
 
@@ -184,11 +191,11 @@ def _count_slots(schedule: Schedule, first: int, until: int) -> tuple[int | None
     """How many slots lie in first…until (None: more than are counted), and the newest of them."""
     slot = first
     for count in range(1, MISSED_COUNT_MAX + 1):
-        following = next_slot(schedule.time_expression, schedule.zone, slot)
+        following = next_slot(schedule.time_expression, schedule.zone, slot, schedule.key)
         if following is None or following > until:
             return count, slot
         slot = following
-    return None, newest_slot(schedule.time_expression, schedule.zone, slot, until)
+    return None, newest_slot(schedule.time_expression, schedule.zone, slot, until, schedule.key)
 
 
 def default_schedule(schedule_id: ScheduleId, now: datetime) -> Schedule:

@@ -16,7 +16,8 @@ from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, evolve, field, frozen
 
-from .events import Event, JobFinished, JobStarted, LeaseLapsed, SlotSkipped, SlotsMissed
+from ..errors import InvalidCronError
+from .events import Event, JobFinished, JobStarted, LeaseLapsed, ScheduleStopped, SlotSkipped, SlotsMissed
 from .hashing import spread_hash
 from .ids import JobId, ScheduleId
 from .instants import StoreTime
@@ -130,7 +131,12 @@ def notice_due(draft: Draft) -> None:
     moved: dict[ScheduleId, Schedule] = {}
     for schedule in due:
         blocked = _in_the_way(doc, schedule)
-        noticed = notice(schedule, now, blocked=bool(blocked), grace_s=draft.basis.settings.grace_s)
+        try:
+            noticed = notice(schedule, now, blocked=bool(blocked), grace_s=draft.basis.settings.grace_s)
+        except InvalidCronError as exc:  # accepted by another version; it must not stop the others
+            moved[schedule.id] = evolve(schedule, active=False, next_slot=None, next_start=None)
+            draft.events.append(ScheduleStopped(doc.org_id, now, schedule.id, exc.message))
+            continue
         moved[schedule.id] = noticed.schedule
         if noticed.missed:
             draft.events.append(SlotsMissed(doc.org_id, now, schedule.id, noticed.slot, noticed.missed))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from aggmaint import (
     ChangeMark,
@@ -16,12 +17,18 @@ from aggmaint import (
     JobStatus,
     JobStore,
     Joined,
+    MaintenanceJob,
+    OrgId,
     Queued,
     Refused,
+    ScheduleStopped,
     Started,
     TaskContext,
 )
+from aggmaint.core.deciding import decide_attention
 from aggmaint.core.marks import EVERYTHING, MARKS_MAX, add_mark
+from aggmaint.core.organization import OrgChange, OrgSnapshot
+from aggmaint.core.steps import Basis, Decision, Grant
 from aggmaint.errors import (
     InvalidValueError,
     JobNotFoundError,
@@ -32,7 +39,7 @@ from aggmaint.errors import (
 from aggmaint.store import OrgQuery
 from aggmaint.stores.sqlite import SQLiteStore
 from tests.support.clocks import ManualClock
-from tests.support.tasks import FunctionTask, GateTask
+from tests.support.tasks import FunctionTask, GateTask, Recorder
 
 from .conftest import MakeEngine, ended
 
@@ -401,3 +408,50 @@ def test_I27_what_people_write_into_the_document_is_bounded(make_engine: MakeEng
         with pytest.raises(InvalidValueError):
             call()
         assert engine.get_organization("acme").revision == revision
+
+
+# -- nobody harms another ---------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_that_this_version_can_not_run_is_stopped_and_told(
+    make_engine: MakeEngine, store: JobStore, clock: ManualClock, recorder: Recorder
+) -> None:
+    engine = make_engine()
+    engine.register_organizations(["acme", "other"])
+    document = store.load([OrgId("acme")]).snapshots[OrgId("acme")]
+    foreign = evolve(document.schedules[0], time_expression="0 0 4 ? * FUNDAY *")
+    change = OrgChange("c", document.revision, clock.read(), evolve(document, revision=2, schedules=(foreign,)))
+    store.commit([change])
+    clock.pass_until(datetime(2026, 3, 3, 4, tzinfo=UTC))
+    assert engine.tick().granted == 1, "the other one runs"
+    assert not engine.get_organization("acme").schedules[0].active
+    (stopped,) = recorder.of(ScheduleStopped)
+    assert stopped.org_id == "acme"
+    assert "FUNDAY" in stopped.reason
+
+
+def test_an_organisation_that_can_not_be_decided_about_keeps_no_place_and_stops_no_other(
+    make_engine: MakeEngine, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = make_engine()
+    engine.register_organizations(["acme", "other"])
+    sound = decide_attention
+
+    def sick(doc: OrgSnapshot, basis: Basis, *, grant: Grant | None) -> Decision[MaintenanceJob | None]:
+        if doc.org_id == "acme":
+            raise ZeroDivisionError
+        return sound(doc, basis, grant=grant)
+
+    monkeypatch.setattr("aggmaint._running.decide_attention", sick)
+    clock.pass_until(datetime(2026, 3, 3, 4, tzinfo=UTC))
+    assert engine.tick().granted == 1
+    assert "'acme' can not be attended to" in caplog.text
+    assert isinstance(engine.run_immediately("other"), Started), "its place was given back"
+
+
+def test_h_is_hashed_from_organisation_and_schedule(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    orgs = [f"org{number}" for number in range(12)]
+    engine.register_organizations(orgs)
+    slots = {engine.add_schedule(org, "0 H H ? * * *").next_slot for org in orgs}
+    assert len(slots) > 6, "they are spread over the day"

@@ -428,8 +428,8 @@ MUTANTS = (
     Mutant(
         "heart: never beats",
         "aggmaint/worker.py",
-        "                if run.seconds_to_write() <= 0:",
-        "                if False:",
+        "            if run.seconds_to_write() <= 0:",
+        "            if False:",
         "tests/engine/test_rescue.py::test_the_heart_keeps_a_long_job_alive",
     ),
     Mutant(
