@@ -98,6 +98,11 @@ def parse(text: str, dialect: str, *, parameters: bool = False) -> "exp.Expr":
     return tree
 
 
+def write(tree: "exp.Expr", dialect: str) -> str:
+    """The SQL of a tree, all names quoted: what is a reserved word differs between versions of an engine."""
+    return tree.sql(dialect=dialect, comments=False, identify=True)
+
+
 def _first_words(problem: Exception) -> str:
     details = getattr(problem, "errors", None)
     if details:

@@ -19,7 +19,7 @@ from typing import Any
 from attrs import frozen
 
 from .dialects import dialect_of
-from .expressions import parameters_in, parse, partition_expression
+from .expressions import parameters_in, parse, partition_expression, write
 from .model import AggregateDefinition, MeasureFunction, PartitionBy, Scalar, Source
 from .observation import Column, PartitionContent
 from .periods import WHOLE_PERIOD, Period, period_of
@@ -107,7 +107,7 @@ def _bare_period(definition: AggregateDefinition, dialect: str) -> str:
     tree = parse(partition_expression(definition), dialect).transform(bare)
     partition = definition.partition
     assert partition is not None
-    expression = tree.sql(dialect=dialect, comments=False)
+    expression = write(tree, dialect)
     return dialect_of(dialect).period_start(expression, partition.granularity, partition.zone)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from .dialects import dialect_of
-from .expressions import ExpressionError, parameters_in, parse, partition_expression
+from .expressions import ExpressionError, parameters_in, parse, partition_expression, write
 from .model import AggregateDefinition, Granularity, Measure, MeasureFunction, PartitionBy, Source
 from .periods import NULL_PERIOD, WHOLE_PERIOD, Period, date_bounds
 
@@ -101,7 +101,7 @@ def _pieces(definition: AggregateDefinition, dialect: str) -> Pieces:
     engine = dialect_of(dialect)
 
     def render(text: str) -> str:
-        return parse(text, dialect).sql(dialect=dialect, comments=False)
+        return write(parse(text, dialect), dialect)
 
     partition = definition.partition
     expression = render(partition_expression(definition)) if partition else None
@@ -126,10 +126,10 @@ def _pieces(definition: AggregateDefinition, dialect: str) -> Pieces:
 
 def _measure_columns(measure: Measure, dialect: str) -> list[MeasureColumn]:
     def call(template: str) -> str:
-        shown = parse(measure.expression, dialect).sql(dialect=dialect, comments=False) if measure.expression else "*"
+        shown = write(parse(measure.expression, dialect), dialect) if measure.expression else "*"
         if measure.filter is None:
             return template.format(shown)
-        passing = parse(measure.filter, dialect).sql(dialect=dialect, comments=False)
+        passing = write(parse(measure.filter, dialect), dialect)
         return f"{template.format(shown)} FILTER (WHERE {passing})"
 
     scale = call("SUM(ABS({}))")
@@ -146,7 +146,7 @@ def source_sql(source: Source, dialect: str) -> str:
     base = engine.files(source) if source.table is None else _table_sql(source.table, dialect)
     if source.where is None:
         return base
-    where = parse(source.where, dialect, parameters=True).sql(dialect=dialect, comments=False)
+    where = write(parse(source.where, dialect, parameters=True), dialect)
     return f"(SELECT * FROM {base} AS {engine.quote(source.alias)} WHERE {where})"
 
 
@@ -161,14 +161,14 @@ def _table_sql(name: str, dialect: str) -> str:
         raise ExpressionError(remedy) from problem
     if not isinstance(tree, exp.Table) or not isinstance(tree.this, exp.Identifier) or tree.alias:
         raise ExpressionError(remedy)
-    return tree.sql(dialect=dialect, comments=False)
+    return write(tree, dialect)
 
 
 def _from_sql(definition: AggregateDefinition, dialect: str) -> str:
     engine = dialect_of(dialect)
     parts = [f"{source_sql(definition.source, dialect)} AS {engine.quote(definition.source.alias)}"]
     for join in definition.joins:
-        on = parse(join.on, dialect).sql(dialect=dialect, comments=False)
+        on = write(parse(join.on, dialect), dialect)
         joined = f"{source_sql(join.source, dialect)} AS {engine.quote(join.source.alias)}"
         parts.append(f"{join.kind.value.upper()} JOIN {joined} ON {on}")
     return " ".join(parts)
@@ -198,7 +198,7 @@ def _determines(attribute: str, wanted: str, partition: PartitionBy, dialect: st
 
 
 def _spelled(tree: "exp.Expr", dialect: str) -> str:
-    return tree.sql(dialect=dialect, comments=False).casefold()
+    return write(tree, dialect).casefold()
 
 
 def _unwrapped(tree: "exp.Expr") -> tuple["exp.Expr", list[Granularity]]:

@@ -55,7 +55,7 @@ def test_the_period_is_shown_where_no_attribute_determines_it(
 def test_a_partition_may_name_an_attribute() -> None:
     made = definition(attributes=[Attribute("when", "date_trunc('month', day)")], partition=PartitionBy("WHEN", "year"))
     assert not period_is_shown(made, "duckdb")
-    assert "DATE_TRUNC('year', DATE_TRUNC('MONTH', day))" in select_sql(made, "duckdb")
+    assert "DATE_TRUNC('year', DATE_TRUNC('MONTH', \"day\"))" in select_sql(made, "duckdb")
 
 
 @pytest.mark.parametrize(
@@ -180,6 +180,17 @@ def test_an_attribute_may_have_the_name_of_a_column_that_others_read(database: d
         partition=PartitionBy("sales.day", "day", name="d"),
     )
     assert sorted(row[2] for row in database.execute(select_sql(made, "duckdb")).fetchall()) == [0, 1]
+
+
+def test_reserved_words_are_names_too(database: duckdb.DuckDBPyConnection) -> None:
+    database.execute('CREATE TABLE "order" AS SELECT 1 AS "at", 2 AS "end", DATE \'2024-01-05\' AS "window"')
+    made = definition(
+        source=Source(table="order", where="at = 1"),
+        attributes=[Attribute("at")],
+        measures=[Measure("end", "sum", "at + 1")],
+        partition=None,
+    )
+    assert database.execute(select_sql(made, "duckdb")).fetchall() == [(1, 2)]
 
 
 def test_quoting_survives_the_strangest_names(database: duckdb.DuckDBPyConnection) -> None:

@@ -190,7 +190,7 @@ def test_builds_share_a_snapshot_in_batches() -> None:
     lab.seed()
     assert lab.run().complete
     lab.assert_right()
-    assert sum("aggmaint_h0" in sql and "FROM sales" in sql for sql in lab.statements) == 2
+    assert sum("aggmaint_h0" in sql and 'FROM "sales"' in sql for sql in lab.statements) == 2
 
 
 def test_an_unreachable_warehouse_fails_the_job_and_condemns_nothing() -> None:

@@ -1,0 +1,69 @@
+"""The kit's pages say what the code says."""
+
+from pathlib import Path
+
+from aggmaint.testing import JobStoreSuite, SchedulerSuite
+from aggmaint.testing.certificate import MACHINE_NAME, MACHINE_PROMISE
+from aggmaint.testing.suite import check_names, promise_of
+
+ROOT = Path(__file__).parents[2]
+PARTS = {
+    "DocumentChecks": "prepare, load, close",
+    "CommitChecks": "commit",
+    "HistoryChecks": "get_job, list_jobs, pruning",
+    "DueChecks": "list_organizations, find_due",
+    "SharingChecks": "Threads, handles, processes",
+    "FenceChecks": "Optional abilities",
+}
+
+INTRODUCTION = """# Conformance
+
+`aggmaint.testing` proves that a store or a scheduler keeps what its port promises. A store conforms if no check below fails:
+`python -m aggmaint.testing certify module:factory` ([how to write a store](../how-to/write-a-store.md)). Names such as
+`I10` are the invariants of the job half. Checks of several handles and processes need a factory that takes a location; the
+others run for any.
+
+This page is printed from the docstrings of the checks (`python -m tests.testing.test_docs > docs/reference/conformance.md`).
+Adding a check, or making one stricter, raises the kit's number (`KIT_VERSION`) and has an entry in the changelog.
+"""
+
+
+def rows(suite: type, names: list[str]) -> list[str]:
+    return [
+        "| check | what is promised |",
+        "|---|---|",
+        *(f"| `{name.removeprefix('test_')}` | {promise_of(suite, name)} |" for name in names),
+    ]
+
+
+def conformance_page() -> str:
+    """The page as it must be; to print it anew: python -m tests.testing.test_docs > docs/reference/conformance.md"""
+    lines = [INTRODUCTION, "## JobStore"]
+    for part in JobStoreSuite.__bases__:
+        lines += ["", f"### {PARTS[part.__name__]}", "", *rows(JobStoreSuite, check_names(part))]
+    lines += ["", "### Agreement with the memory model", "", "| check | what is promised |", "|---|---|"]
+    lines += [f"| `{MACHINE_NAME}` | {MACHINE_PROMISE} |", "", "## Scheduler", ""]
+    return "\n".join([*lines, *rows(SchedulerSuite, check_names(SchedulerSuite))]) + "\n"
+
+
+def test_every_check_is_documented_as_its_docstring_has_it() -> None:
+    found = (ROOT / "docs/reference/conformance.md").read_text(encoding="utf-8")
+    assert found == conformance_page(), conformance_page.__doc__
+
+
+def lines_of(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def test_the_code_of_the_how_to_is_the_store_that_is_certified() -> None:
+    page = (ROOT / "docs/how-to/write-a-store.md").read_text(encoding="utf-8")
+    blocks = [part.partition("```")[0] for part in page.split("```python\n")[1:]]
+    store = (ROOT / "tests/examples/json_directory_store.py").read_text(encoding="utf-8")
+    assert lines_of("".join(blocks)) == lines_of(store)
+    assert len(store.splitlines()) < 250, "an afternoon's work"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(conformance_page())
