@@ -5,23 +5,23 @@ What differs per organisation is `{org}` in a path or a table's name, or the par
 renders every template for the first organisation and checks it, so that a mistake is found before anything runs; the
 definitions of the others are made when they are needed. `{org}` takes only ids that are safe in that place.
 
-`load_config` gives a frozen `Config` or raises one ConfigurationError with every problem. `Config.store()`, `.task()`,
-`.warehouse_for(org)` make the parts; this is the one module that knows every adapter, and imports each when it is named.
+`load_config` gives a frozen `Config` or raises one ConfigurationError with every problem. `Config.store()` and `.task()`
+make the parts; this is the one module that knows every adapter, and imports each when it is named.
 The same from Python needs none of this: see `MaintenanceEngine` and `AggregateMaintenance`.
 """
 
 import json
 import os
-import re
 import sqlite3
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
-from attrs import evolve, fields, frozen
+from attrs import fields, frozen
 
 from ._config_reading import Problems, Section
+from ._config_templates import check_template, fill_org, render
 from .aggregates.model import (
     AggregateDefinition,
     Attribute,
@@ -43,12 +43,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONFIG_NAME: Final = "aggmaint.toml"
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-SAFE_IN: Final = {
-    "path": re.compile(r"(?!\.+$)[A-Za-z0-9_.-]+", re.ASCII),
-    "table": re.compile(r"[A-Za-z0-9_]+", re.ASCII),
-}
-"""Which organisation ids `{org}` takes, by the place where it stands."""
 
 
 @frozen
@@ -73,12 +67,6 @@ class Config:
 
         return SQLiteStore(self.store_path)
 
-    def warehouse_for(self, org_id: str) -> "DuckDBWarehouse":
-        from .warehouses.duckdb import DuckDBWarehouse
-
-        path = fill_org(self.warehouse_path, org_id, "path")
-        return DuckDBWarehouse(path, hold=self.hold, create=self.warehouse_create)
-
     def definitions(self, org_id: str) -> tuple[AggregateDefinition, ...]:
         """The organisation's aggregates, from the templates."""
         return tuple(render(template, org_id) for template in self.templates)
@@ -88,7 +76,7 @@ class Config:
 
         return AggregateMaintenance(
             definitions=self.definitions,
-            warehouse_for=self.warehouse_for,
+            warehouse_for=Warehouses(self),
             policy=self.policy,
             installation=self.installation,
             knows_instances=self.knows_instances,
@@ -112,6 +100,24 @@ class Config:
             some = ", ".join(self.organizations[:5]) + (", …" if len(self.organizations) > 5 else "")
             raise ConfigurationError(f"organisation {org_id!r} is not in {self.path}; known: {some}")
         return OrgId(org_id)
+
+
+class Warehouses:
+    """The warehouse of an organisation: one object for each file, so that one that is held stays held. For all threads."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._made: dict[str, DuckDBWarehouse] = {}
+
+    def __call__(self, org_id: str) -> "DuckDBWarehouse":
+        from .warehouses.duckdb import DuckDBWarehouse
+
+        config = self._config
+        path = fill_org(config.warehouse_path, org_id, "path")
+        if path not in self._made:
+            made = DuckDBWarehouse(path, hold=config.hold, create=config.warehouse_create)
+            self._made.setdefault(path, made)  # of two threads' the first stays; a warehouse opens nothing by itself
+        return self._made[path]
 
 
 def load_config(path: str | Path, environment: Mapping[str, str] | None = None, *, parse_sql: bool = True) -> Config:
@@ -148,7 +154,7 @@ def _read(root: Section, place: Path, *, parse_sql: bool) -> Config | None:
     store, warehouse, jobs = root.section("store"), root.section("warehouse"), root.section("jobs")
     store_path = base / (store.text("sqlite", "aggmaint.db") or "")
     warehouse_path = str(base / warehouse.required_text("duckdb", 'name the DuckDB file, e.g. "warehouse.duckdb"'))
-    _check_template(warehouse, "duckdb", warehouse_path)
+    check_template(warehouse, "duckdb", warehouse_path)
     organizations = _organizations(root, base)
     sources = _sources(root, base)
     templates = tuple(_aggregate(section, sources, base) for section in root.sections("aggregate"))
@@ -230,9 +236,9 @@ def _source(section: Section, base: Path, *, alias: str = "") -> Source | None:
         section.problems.add(section.key("where"), f"{where!r}: write :org, which is bound, instead of {{org}}")
     if file is not None:
         file = file if "://" in file else str(base / file)
-        _check_template(section, "file", file)
+        check_template(section, "file", file)
     if table is not None:
-        _check_template(section, "table", table)
+        check_template(section, "table", table)
     return _made(section, lambda: Source(table=table, file=file, where=where, alias=alias))
 
 
@@ -333,45 +339,6 @@ def _made(section: Section, make: Callable[[], T]) -> T | None:
     except (AggmaintError, TypeError) as exc:
         section.problems.add(section.name, str(exc))
         return None
-
-
-# -- {org} -------------------------------------------------------------------------------------------------------------
-
-
-def _check_template(section: Section, key: str, template: str) -> None:
-    for name in _PLACEHOLDER.findall(template):
-        if name != "org":
-            section.problems.add(section.key(key), f"{{{name}}} in {template!r}: only {{org}} is known")
-
-
-def fill_org(template: str, org_id: str, place: str) -> str:
-    """`template` with `{org}` filled in. Raises InvalidDefinitionError for an id that is not safe in this `place`."""
-    if "{org}" not in template:
-        return template
-    if not SAFE_IN[place].fullmatch(org_id):
-        raise InvalidDefinitionError(
-            f"organisation {org_id!r} can not stand for {{org}} in the {place} {template!r}; "
-            'rename it, or select its rows with where = "tenant = :org"'
-        )
-    return template.replace("{org}", org_id)
-
-
-def render(template: AggregateDefinition, org_id: str) -> AggregateDefinition:
-    """The template for one organisation. Raises InvalidDefinitionError for an id that does not fit `{org}`."""
-
-    def rendered(source: Source) -> Source:
-        table = source.table and fill_org(source.table, org_id, "table")
-        file = source.file and fill_org(source.file, org_id, "path")
-        return evolve(source, table=table, file=file)
-
-    return evolve(
-        template,
-        organization_id=org_id,
-        source=rendered(template.source),
-        joins=tuple(evolve(join, source=rendered(join.source)) for join in template.joins),
-        dependencies=tuple(rendered(source) for source in template.dependencies),
-        id="",
-    )
 
 
 def _check_organizations(

@@ -86,7 +86,7 @@ def part_of(module: str) -> str:
     name = parts[1]
     if name in ("worker", "_running", "_slots", "_committing", "_administration"):
         return "engine"
-    return "maintenance" if name.startswith("_maintenance") else name
+    return next((owner for owner in ("maintenance", "config") if name.startswith(f"_{owner}")), name)
 
 
 @frozen

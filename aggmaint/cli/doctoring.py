@@ -13,7 +13,8 @@ from typing import Final
 import click
 from attrs import asdict, frozen
 
-from ..config import Config, fill_org
+from .._config_templates import fill_org
+from ..config import Config
 from ..errors import AggmaintError, WarehouseBusyError
 from ..warehouse import ManagedSchema
 from . import show

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aggmaint.config import Config, load_config
+from aggmaint.config import Config, Warehouses, load_config
 from aggmaint.errors import ConfigurationError, InvalidDefinitionError
 
 GOOD = """
@@ -204,3 +204,11 @@ def test_the_template_of_init_is_valid(tmp_path: Path) -> None:
 
     text = files("aggmaint.cli").joinpath("template.toml").read_text(encoding="utf-8")
     assert load(tmp_path, text).organizations == ("acme",)
+
+
+def test_one_warehouse_object_stands_for_each_file(tmp_path: Path) -> None:
+    shared = Warehouses(load(tmp_path, GOOD))
+    assert shared("acme") is shared("globex")
+    own = Warehouses(load(tmp_path, GOOD.replace('"warehouse.duckdb"', '"{org}.duckdb"\nhold = "process"')))
+    assert own("acme") is own("acme")
+    assert own("acme") is not own("globex")
