@@ -60,8 +60,11 @@ class AsyncioScheduler:
             return False
 
     async def _run(self, tick: Callable[[], Tick]) -> None:
-        while not self._stopping:
-            self._idle.clear()
+        while True:
+            self._idle.clear()  # before asking: who stops then sees that a tick may begin, and waits
+            if self._stopping:
+                self._idle.set()
+                return
             try:
                 wait_s = min((await asyncio.to_thread(tick)).wait_s, self._poll_s)
             except Exception:

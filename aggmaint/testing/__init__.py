@@ -8,8 +8,12 @@ from ._expect import CheckFailedError
 from .certificate import Certificate, Effort, certify
 from .clocks import NOON, FileClock, ManualClock
 from .driving import Driver
+from .faulty import FaultyStore, ScriptedPlan, SeededPlan
+from .linearizability import History, is_linearizable
 from .machine import StoreMachine, run_store_machine
 from .scheduler_suite import SchedulerSuite
+from .simulation import InvariantBrokenError, Simulation, SimulationResult
+from .stepped import SteppedExecutor, Stepper
 from .suite import CheckResult, JobStoreSuite, Outcome, run_suite
 from .timings import Timings, measure
 
@@ -20,14 +24,24 @@ __all__ = [
     "CheckResult",
     "Driver",
     "Effort",
+    "FaultyStore",
     "FileClock",
+    "History",
+    "InvariantBrokenError",
     "JobStoreSuite",
     "ManualClock",
     "Outcome",
     "SchedulerSuite",
+    "ScriptedPlan",
+    "SeededPlan",
+    "Simulation",
+    "SimulationResult",
+    "SteppedExecutor",
+    "Stepper",
     "StoreMachine",
     "Timings",
     "certify",
+    "is_linearizable",
     "measure",
     "run_store_machine",
     "run_suite",

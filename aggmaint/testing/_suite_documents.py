@@ -56,6 +56,7 @@ def full_document(document: OrgSnapshot, change_id: str, lease: Lease) -> OrgSna
         active=False,
         paused=pause,
         spread_s=0.1,
+        key="acme/s-1",
         last_slot=2**40,
         next_slot=2**41,
         next_start=2**41 + 1,

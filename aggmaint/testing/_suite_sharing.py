@@ -7,6 +7,7 @@ miss a fault by chance, but it can not find one that is not there.
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -244,10 +245,14 @@ class SharingChecks(SuiteBase):
         place = self.place()
         driver = Driver(self.open(place))
         driver.register(ACME)
-        for _ in range(3):
+        for moment in (0.25, 0.5, 0.75):
             with children(type(self).factory, place, 1) as (child,):
                 child.say("forever", ACME)
-                acknowledged = [child.receive() for _ in range(COUNTS)]
+                acknowledged = [child.receive()]
+                began = time.monotonic()
+                acknowledged += [child.receive() for _ in range(COUNTS)]
+                one_s = (time.monotonic() - began) / COUNTS
+                time.sleep(one_s * moment)  # just acknowledged, it is between two commits: kill it within one
                 child.kill()
                 acknowledged += self._drained(child)
             document = driver.document(ACME)

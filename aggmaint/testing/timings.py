@@ -57,7 +57,7 @@ def seconds(body: Callable[[], object], times_max: int = 1) -> float:
 
 
 def measure(
-    factory: Callable[..., JobStore], *, orgs: int = 1000, jobs: int = 100, location: str | None = None
+    factory: Callable[..., JobStore], *, orgs: int = 300, jobs: int = 100, location: str | None = None
 ) -> Timings:
     """Measure a new store of this factory."""
     with TemporaryDirectory(prefix="aggmaint-timings-", dir=location, ignore_cleanup_errors=True) as place:

@@ -7,7 +7,7 @@ import pytest
 
 from aggmaint.asgi import Access, Permission, StaticTokens, Token, hash_token, load_tokens
 from aggmaint.errors import ConfigurationError, InvalidValueError
-from tests.support.clocks import ManualClock
+from aggmaint.testing.clocks import ManualClock
 
 DIGEST = hash_token("secret")
 OTHER = hash_token("other")

@@ -38,7 +38,7 @@ from aggmaint.core.outcomes import Finished, IfBusy, Lost, Renewed
 from aggmaint.core.settings import JobSettings
 from aggmaint.core.steps import Basis, Decision, Grant
 from aggmaint.core.trigger import TriggerKind
-from tests.support.clocks import ManualClock
+from aggmaint.testing.clocks import ManualClock
 from tests.support.operations import (
     Activate,
     AddSchedule,

@@ -7,7 +7,7 @@ import pytest
 
 from aggmaint import JobStatus, JobStore, MaintenanceEngine
 from aggmaint.stores.memory import MemoryStore
-from tests.support.clocks import ManualClock
+from aggmaint.testing.clocks import ManualClock
 from tests.support.tasks import FunctionTask, Recorder
 
 MakeEngine = Callable[..., MaintenanceEngine]

@@ -34,8 +34,8 @@ from aggmaint.errors import (
     TaskFailedError,
     WarehouseBusyError,
 )
+from aggmaint.testing.clocks import NOON, ManualClock
 from tests.engine.conftest import MakeEngine
-from tests.support.clocks import NOON, ManualClock
 from tests.support.tasks import FunctionTask, Recorder
 
 

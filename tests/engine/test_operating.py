@@ -38,7 +38,7 @@ from aggmaint.errors import (
 )
 from aggmaint.store import OrgQuery
 from aggmaint.stores.sqlite import SQLiteStore
-from tests.support.clocks import ManualClock
+from aggmaint.testing.clocks import ManualClock
 from tests.support.tasks import FunctionTask, GateTask, Recorder
 
 from .conftest import MakeEngine, ended

@@ -14,8 +14,8 @@ from aggmaint.core.job import MaintenanceJob
 from aggmaint.core.organization import OrgSnapshot
 from aggmaint.store import JobQuery
 from aggmaint.stores.sqlite import SQLiteStore
+from aggmaint.testing.clocks import FileClock, ManualClock
 from tests.support.children import Child, make_barrier
-from tests.support.clocks import FileClock, ManualClock
 from tests.support.tasks import FunctionTask, until
 
 ROOT = Path(__file__).parent.parent.parent

@@ -13,7 +13,7 @@ from aggmaint.core.organization import OrgChange
 from aggmaint.store import CommitResult, DueOrgs, JobPage, JobQuery, JobRecord, Loaded, OrgPage, OrgQuery
 from aggmaint.stores.memory import MemoryStore
 from aggmaint.stores.sqlite import SQLiteStore
-from tests.support.clocks import ManualClock
+from aggmaint.testing.clocks import ManualClock
 from tests.support.tasks import FunctionTask
 
 

@@ -32,9 +32,9 @@ from aggmaint.errors import (
     StoreUnavailableError,
 )
 from aggmaint.store import CommitResult
+from aggmaint.testing.clocks import ManualClock
 from aggmaint.worker import Heart
 from tests.engine.conftest import MakeEngine, ended
-from tests.support.clocks import ManualClock
 from tests.support.tasks import FunctionTask, GateTask, Recorder, until
 
 

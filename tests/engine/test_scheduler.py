@@ -10,8 +10,8 @@ from aggmaint import FailureCode, JobStatus, MaintenanceReport, Queued, Started,
 from aggmaint.engine import DEFAULT
 from aggmaint.errors import InvalidValueError
 from aggmaint.schedulers.thread import ThreadScheduler
+from aggmaint.testing.clocks import ManualClock
 from tests.engine.conftest import MakeEngine, ended
-from tests.support.clocks import ManualClock
 from tests.support.tasks import FunctionTask, GateTask, until
 
 

@@ -8,7 +8,7 @@ import pytest
 from aggmaint import JobStore
 from aggmaint.stores.memory import MemoryStore
 from aggmaint.stores.sqlite import SQLiteStore
-from tests.support.clocks import ManualClock
+from aggmaint.testing.clocks import ManualClock
 
 
 @pytest.fixture

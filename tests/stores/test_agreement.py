@@ -16,7 +16,7 @@ from aggmaint.errors import JobNotFoundError
 from aggmaint.store import JobQuery, OrgQuery
 from aggmaint.stores.memory import MemoryStore
 from aggmaint.stores.sqlite import SQLiteStore
-from tests.support.clocks import ManualClock
+from aggmaint.testing.clocks import ManualClock
 from tests.support.driving import Driver
 from tests.support.operations import Operation, Pass, operations, passings
 from tests.support.profiles import examples

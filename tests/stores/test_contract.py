@@ -14,7 +14,7 @@ from aggmaint.core.organization import OrgChange, Verdict, judge
 from aggmaint.core.outcomes import IfBusy
 from aggmaint.errors import InvalidValueError, JobNotFoundError
 from aggmaint.store import CommitResult, Committed, DueOrgs, JobQuery, OrgQuery, Stale
-from tests.support.clocks import ManualClock
+from aggmaint.testing.clocks import ManualClock
 from tests.support.driving import Driver
 from tests.support.operations import Ask, Finish, Renew, SetPause, Update
 

@@ -18,7 +18,7 @@ from aggmaint.core.outcomes import IfBusy
 from aggmaint.errors import InvalidValueError, StoreError, StoreSchemaError, StoreUnavailableError, UnknownOutcomeError
 from aggmaint.store import Committed, JobQuery
 from aggmaint.stores.sqlite import SQLiteStore
-from tests.support.clocks import FileClock, ManualClock
+from aggmaint.testing.clocks import FileClock, ManualClock
 from tests.support.driving import Driver
 from tests.support.operations import Ask, Finish
 from tests.support.tasks import until
@@ -176,7 +176,7 @@ import sys
 from pathlib import Path
 from aggmaint.stores.sqlite import SQLiteStore
 from aggmaint.store import Committed
-from tests.support.clocks import FileClock
+from aggmaint.testing.clocks import FileClock
 from tests.support.driving import Driver
 from tests.support.operations import Update
 from aggmaint import CubeUpdate

@@ -15,7 +15,7 @@ from typing import Any
 from aggmaint import MaintenanceEngine, MaintenanceReport, Queued, Started, TaskContext
 from aggmaint.errors import StopWorkError
 from aggmaint.stores.sqlite import SQLiteStore
-from tests.support.clocks import FileClock
+from aggmaint.testing.clocks import FileClock
 from tests.support.tasks import PATIENCE_S, until
 
 _SPAWN = multiprocessing.get_context("spawn")

@@ -1,8 +1,8 @@
 """I21: every store gives the memory model's answers, step by step; and a store that does not is found.
 
-The deep run: `AGGMAINT_DEEP=1 python -m pytest tests/testing/test_machine.py` (20,000 examples of 200 steps on SQLite, which
-takes hours; AGGMAINT_DEEP_EXAMPLES and AGGMAINT_DEEP_STEPS make it another size). Per change: 200 × 50 for each store by
-`.ci/run`, see `FULL`.
+By default few examples with a fixed seed. 200 × 50 for each store: `AGGMAINT_DEEP=1 python -m pytest tests/testing`. The
+deep run: `AGGMAINT_DEEP_EXAMPLES=20000 AGGMAINT_DEEP_STEPS=200 AGGMAINT_DEEP=1 pytest tests/testing/test_machine.py`
+(hours; HYPOTHESIS_PROFILE=deep makes the examples random). The smallest failing sequence is printed with the failure.
 """
 
 import os
