@@ -22,7 +22,7 @@ from .core.job import ErrorInformation, FailureCode, MaintenanceJob
 from .core.organization import OrgSnapshot
 from .core.outcomes import RequestOutcome, Started
 from .core.steps import Basis, Decision, Ending, Grant
-from .errors import ShutdownError, StoreError
+from .errors import OrganizationNotFoundError, ShutdownError, StoreError
 from .store import DueOrgs, JobQuery
 from .worker import Heart, JobRun, Pacemaker, Worker
 
@@ -214,7 +214,10 @@ class Runner:
         self._wake()
 
     def _claim_queued(self) -> None:
-        """Claim what waits in this engine's own queue, the oldest first, as long as places are free."""
+        """Claim what waits in this engine's own queue, the oldest first, as long as places are free.
+
+        Whoever calls has an answer of its own to give (I9), so a store that is away only ends this: ticks find the rest.
+        """
         while True:
             grant = self._slots.offer()
             if grant is None:
@@ -226,7 +229,13 @@ class Runner:
             if org_id is None:
                 self._slots.give_back()
                 return
-            self._claim(org_id, grant)
+            try:
+                self._claim(org_id, grant)
+            except OrganizationNotFoundError:
+                _log.debug("organisation %r was removed while its request waited", org_id)
+            except StoreError as exc:
+                _log.warning("the request of %r waits for a tick: %s", org_id, exc)
+                return
 
     def _claim(self, org_id: OrgId, grant: Grant) -> None:
         settled: Settled[MaintenanceJob | None] | None = None

@@ -1,7 +1,8 @@
 """The conformance kit: proves that a store or a scheduler keeps the promises of its port, and helps to test with them.
 
 Not for production: it imports pytest and hypothesis (`pip install 'aggmaint[testing]'`), and nothing at run time imports it.
-See docs/how-to/write-a-store.md and docs/reference/conformance.md.
+`Simulation` is imported by its path, `aggmaint.testing.simulation`, which is a command too. See
+docs/how-to/write-a-store.md and docs/reference/conformance.md.
 """
 
 from ._expect import CheckFailedError
@@ -12,7 +13,6 @@ from .faulty import FaultyStore, ScriptedPlan, SeededPlan
 from .linearizability import History, is_linearizable
 from .machine import StoreMachine, run_store_machine
 from .scheduler_suite import SchedulerSuite
-from .simulation import InvariantBrokenError, Simulation, SimulationResult
 from .stepped import SteppedExecutor, Stepper
 from .suite import CheckResult, JobStoreSuite, Outcome, run_suite
 from .timings import Timings, measure
@@ -27,15 +27,12 @@ __all__ = [
     "FaultyStore",
     "FileClock",
     "History",
-    "InvariantBrokenError",
     "JobStoreSuite",
     "ManualClock",
     "Outcome",
     "SchedulerSuite",
     "ScriptedPlan",
     "SeededPlan",
-    "Simulation",
-    "SimulationResult",
     "SteppedExecutor",
     "Stepper",
     "StoreMachine",

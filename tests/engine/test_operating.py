@@ -1,7 +1,7 @@
 """What operators and hosts may ask beyond running: marks, abandoning, removing, pruning, spreading, one shot, publishing."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,9 +34,10 @@ from aggmaint.errors import (
     JobNotFoundError,
     LeaseLostError,
     OrganizationNotFoundError,
+    StoreUnavailableError,
     TaskFailedError,
 )
-from aggmaint.store import OrgQuery
+from aggmaint.store import Loaded, OrgQuery
 from aggmaint.stores.sqlite import SQLiteStore
 from aggmaint.testing.clocks import ManualClock
 from tests.support.tasks import FunctionTask, GateTask, Recorder
@@ -455,3 +456,30 @@ def test_h_is_hashed_from_organisation_and_schedule(make_engine: MakeEngine) -> 
     engine.register_organizations(orgs)
     slots = {engine.add_schedule(org, "0 H H ? * * *").next_slot for org in orgs}
     assert len(slots) > 6, "they are spread over the day"
+
+
+def test_I9_a_store_that_goes_away_after_the_answer_does_not_change_it(
+    make_engine: MakeEngine, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request also claims what waits for a place; if that fails, the request itself was made all the same."""
+    gate = GateTask()
+    engine = make_engine(task=gate, jobs_max=1, executor=_default_executor())
+    engine.register_organizations(["acme", "other"])
+    engine.run_immediately("acme")
+    gate.next_entered()
+    queue = engine._runner._queue
+
+    def queue_then_free(document: OrgSnapshot) -> None:
+        queue(document)
+        engine._runner._slots._jobs_max = 2  # a place becomes free just now
+        monkeypatch.setattr(store, "load", away)
+
+    def away(org_ids: Sequence[OrgId]) -> Loaded:
+        raise StoreUnavailableError
+
+    monkeypatch.setattr(engine._runner, "_queue", queue_then_free)
+    outcome = engine.run_immediately("other")
+    monkeypatch.undo()
+    assert isinstance(outcome, Queued)
+    assert engine.get_organization("other").pending is not None
+    gate.open()

@@ -15,7 +15,7 @@ import pytest
 from aggmaint import JobStore
 from aggmaint.testing import CheckFailedError, run_store_machine
 from tests.examples.json_directory_store import make_store
-from tests.testing.broken_answers import OffsetBeforeFilters, PrunesOneMore
+from tests.testing.broken_answers import PrunesOneMore
 from tests.testing.broken_commits import IgnoresAge, LastWriteWins, RemembersTen
 from tests.testing.stores import make_memory, make_quick_sqlite
 
@@ -36,7 +36,7 @@ def test_a_store_answers_as_the_model_does_I21(factory: Callable[..., JobStore],
     )
 
 
-@pytest.mark.parametrize("broken", [LastWriteWins, IgnoresAge, RemembersTen, OffsetBeforeFilters, PrunesOneMore])
+@pytest.mark.parametrize("broken", [LastWriteWins, IgnoresAge, RemembersTen, PrunesOneMore])
 def test_the_machine_finds_a_broken_store(broken: Any) -> None:
     def factory() -> Any:
         return broken()
