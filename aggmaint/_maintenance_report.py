@@ -5,11 +5,12 @@
                           "seconds", "outcome": "done" | "failed", "error": null | words}],
                "findings": [{"code", "weight", "subject", "aggregate", "definition_id", "partitions": [keys], "message"}]}
 
-Findings are the decisions of weight `finding` and `problem`, and the failed steps (code `step_failed`).
+Findings are the decisions of weight `finding` and `problem`, the failed steps (code `step_failed`), and definitions in
+quarantine (code `definition_quarantined`).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -24,6 +25,7 @@ from .aggregates.decisions import (
     step_label,
     step_to_json,
 )
+from .aggregates.quarantine import QUARANTINED
 from .aggregates.reasons import Weight
 from .task import MaintenanceReport, StepError
 from .warehouse import BuildRequest, Publication, Refresh, Switch
@@ -78,9 +80,12 @@ class StepResult:
 
 
 def make_report(
-    plan: MaintenancePlan, results: Sequence[StepResult], inventory: Mapping[str, Any]
+    plan: MaintenancePlan,
+    results: Sequence[StepResult],
+    inventory: Mapping[str, Any],
+    quarantined: Collection[str] = (),
 ) -> MaintenanceReport:
-    """The report of a run that did these steps of this plan."""
+    """The report of a run that did these steps of this plan. What `quarantined` definitions failed in holds nothing back."""
     failures = [each for each in results if each.error is not None]
     problems = [each for each in plan.decisions if each.weight is Weight.PROBLEM]
     errors = (
@@ -94,10 +99,14 @@ def make_report(
         "schema": plan.schema,
         "decisions": decisions_to_json(plan.decisions),
         "steps": [each.to_json() for each in results],
-        "findings": [*_findings(plan.decisions), *(_failed_step(each) for each in failures)],
+        "findings": [
+            *_findings(plan.decisions),
+            *(_failed_step(each) for each in failures),
+            *(_quarantine(each) for each in inventory["definitions"] if each["id"] in quarantined),
+        ],
     }
     return MaintenanceReport(
-        complete=not errors,
+        complete=all(each.definition_id in quarantined for each in errors),
         summary=_summary(plan, results),
         details=details,
         errors=errors,
@@ -119,6 +128,19 @@ def _findings(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
         }
         for entry in decisions_to_json(told)
     ]
+
+
+def _quarantine(definition: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "code": QUARANTINED,
+        "weight": Weight.FINDING.value,
+        "subject": Subject.DEFINITION.value,
+        "aggregate": f"{definition['cube']}.{definition['name']}",
+        "definition_id": definition["id"],
+        "partitions": [],
+        "message": f"failed {definition['failures_in_row']} times in a row: it holds nothing back until it is changed or "
+        "run by hand",
+    }
 
 
 def _failed_step(result: StepResult) -> dict[str, Any]:

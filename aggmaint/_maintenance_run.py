@@ -14,6 +14,8 @@ from .aggregates.naming import table_name
 from .aggregates.observation import DefinitionFacts, Failure, FailureKind, Observation
 from .aggregates.plan import plan_maintenance
 from .aggregates.policy import Policy
+from .aggregates.quarantine import count_failures, quarantined
+from .aggregates.reasons import Weight
 from .errors import FenceLostError, StopWorkError, TaskFailedError, WarehouseError, WarehouseQueryError
 from .task import MaintenanceReport, TaskContext
 from .warehouse import (
@@ -91,14 +93,20 @@ class MaintenanceRun:
             if self._results:
                 observation = self._session.observe([], sick={}, tick=self._tick)
         failed = {each.definition_id: each.error for each in self._results if each.error and each.definition_id}
+        problems = {
+            each.definition_id for each in plan.decisions if each.weight is Weight.PROBLEM and each.definition_id
+        }
+        failing = {*failed, *problems}
+        counts = count_failures(self._definitions, failing, self._context.last_inventory())
         inventory = make_inventory(
             plan,
             self._definitions,
             observation.instances,
             failed=failed,
             observed_at=self._context.now(),
+            failures_in_row=counts,
         )
-        return make_report(plan, self._results, inventory)
+        return make_report(plan, self._results, inventory, quarantined(counts, manual=self._context.manual))
 
     # -- looking ------------------------------------------------------------------------------------------------------
 

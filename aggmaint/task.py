@@ -59,6 +59,13 @@ class TaskContext(Protocol):
         """What the request asked for beyond running; opaque to the job half."""
 
     @property
+    def manual(self) -> bool:
+        """Whether a person asked for this job: then nothing is held back that an automatic run would leave alone."""
+
+    def last_inventory(self) -> Mapping[str, Any] | None:
+        """The inventory of the newest job that left one, as it was when this job started; None before the first."""
+
+    @property
     def marks(self) -> Sequence[ChangeMark]:
         """Ranges of sources that are known to have changed, as of this job's start. Hints: look elsewhere too."""
 

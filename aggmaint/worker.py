@@ -27,6 +27,7 @@ from .core.organization import OrgSnapshot
 from .core.outcomes import Finished, Lost, Renewed
 from .core.report import report_text
 from .core.steps import Basis, Decision, Ending
+from .core.trigger import TriggerKind
 from .errors import (
     AggmaintError,
     DeadlineExceededError,
@@ -67,6 +68,7 @@ class JobRun:
     def __init__(self, document: OrgSnapshot, committer: Committer, asked_s: float, *, self_renewing: bool) -> None:
         assert document.running is not None, "only granted jobs are run"
         self._running: RunningJob = document.running
+        self._inventory_job_id = document.inventory_job_id
         self._marks = tuple(mark for mark in document.marks if mark.number <= document.running.marks_seen)
         self._committer = committer
         self._self_renewing = self_renewing
@@ -91,6 +93,17 @@ class JobRun:
     @property
     def options(self) -> Mapping[str, Any]:
         return self._running.options
+
+    @property
+    def manual(self) -> bool:
+        return self._running.job.trigger.kind is TriggerKind.MANUAL
+
+    def last_inventory(self) -> Mapping[str, Any] | None:
+        if self._inventory_job_id is None:
+            return None
+        text = self._committer.store.get_job(self.org_id, self._inventory_job_id).inventory
+        inventory: Mapping[str, Any] | None = None if text is None else json.loads(text)
+        return inventory
 
     @property
     def marks(self) -> Sequence[ChangeMark]:

@@ -12,6 +12,7 @@ A job writes it when it ends; CLI, HTTP routes and dashboard read it. Its shape 
                       "rows", "partitions", "stale_partitions",
                       "last_build": null | {"started_at", "ended_at", "published_at", "duration_ms", "rows"},
                       "created_at", "average_build_duration_ms": null | int,
+                      "failures_in_row": int,
                       "active_instance": null | id, "latest_instance": null | id, "invalidation_reason": null | code,
                       "partition_states": [{"key", "starts_at", "ends_at", "state": "fresh" | "stale" | "unknown",
                                             "rows", "published_at", "reason": code}]}],
@@ -40,8 +41,12 @@ def make_inventory(
     *,
     failed: Mapping[str, str],
     observed_at: datetime,
+    failures_in_row: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The inventory after a plan's run. `instances` are as it left them; `failed`: what broke, by definition id."""
+    """The inventory after a plan's run. `instances` are as it left them; `failed`: what broke, by definition id.
+
+    `failures_in_row`: how many runs in a row, this one included, failed with a definition as it is now.
+    """
     schema, decisions = plan.schema, plan.decisions
     by_id = {each.id: each for each in definitions}
     own = {each.definition_id: each for each in decisions if each.subject is Subject.DEFINITION}
@@ -57,7 +62,12 @@ def make_inventory(
         "schema": schema,
         "observed_at": _instant(observed_at),
         "definitions": [
-            _definition(each, schema, instances, own[each.id], partitions.get(each.id, {}), failed=failed.get(each.id))
+            {
+                **_definition(
+                    each, schema, instances, own[each.id], partitions.get(each.id, {}), failed=failed.get(each.id)
+                ),
+                "failures_in_row": (failures_in_row or {}).get(each.id, 0),
+            }
             for each in ordered
         ],
         "instances": [_instance(each, by_id.get(each.definition_id), schema) for each in newest_first],

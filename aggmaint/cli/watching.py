@@ -124,6 +124,13 @@ class _WatchedContext:
         return self._context.options
 
     @property
+    def manual(self) -> bool:
+        return self._context.manual
+
+    def last_inventory(self) -> Mapping[str, Any] | None:
+        return self._context.last_inventory()
+
+    @property
     def marks(self) -> Sequence[ChangeMark]:
         return self._context.marks
 

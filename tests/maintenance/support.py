@@ -42,6 +42,11 @@ class FakeContext:
     on_progress: Callable[[str, str], None] = lambda _step, _detail: None
     seen: list[tuple[str, int, int | None, str]] = field(factory=list)
     generation: int = 0
+    manual: bool = True
+    inventory: Mapping[str, Any] | None = None
+
+    def last_inventory(self) -> Mapping[str, Any] | None:
+        return self.inventory
 
     @property
     def org_id(self) -> OrgId:
