@@ -9,10 +9,12 @@ All numbers are seconds since 1970-01-01: `second` of UTC, `reading` of the wall
 from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 _BLOCK_BITS: Final = 24
 _LOOK_S: Final = 6 * 3600
@@ -29,8 +31,10 @@ class Stretch(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def parse_zone(name: str) -> ZoneInfo:
+def parse_zone(name: str) -> "ZoneInfo":
     """The time zone. Raises InvalidValueError for a name that the zone database does not know."""
+    from zoneinfo import ZoneInfo  # 2 ms: imported where used, so that `import aggmaint` stays light
+
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError) as exc:
@@ -73,7 +77,7 @@ def _stretches(zone: str, block: int) -> tuple[Stretch, ...]:
     return (*found, Stretch(begin, block_end, offset))
 
 
-def _change(tz: ZoneInfo, low: int, high: int) -> int:
+def _change(tz: "ZoneInfo", low: int, high: int) -> int:
     """The first second of low+1…high that has another offset than `low`."""
     offset = _offset_s(tz, low)
     while high - low > 1:
@@ -82,7 +86,7 @@ def _change(tz: ZoneInfo, low: int, high: int) -> int:
     return high
 
 
-def _offset_s(tz: ZoneInfo, second: int) -> int:
+def _offset_s(tz: "ZoneInfo", second: int) -> int:
     offset = datetime.fromtimestamp(second, tz).utcoffset()
     assert offset is not None
     return offset.days * 86_400 + offset.seconds
