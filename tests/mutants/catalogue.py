@@ -248,14 +248,14 @@ MUTANTS = (
         "aggmaint/stores/_sqlite_connection.py",
         '"BEGIN IMMEDIATE"',
         '"BEGIN"',
-        "tests/stores/test_contract.py::test_two_threads_on_one_revision_exactly_one_is_committed",
+        "tests/stores/test_sqlite.py::test_two_handles_on_one_revision_exactly_one_is_committed",
     ),
     Mutant(
         "sqlite: no retry when busy",
         "aggmaint/stores/_sqlite_connection.py",
         "if _primary_code(exc) not in BUSY_CODES:",
         "if True:",
-        "tests/stores/test_contract.py::test_two_threads_on_one_revision_exactly_one_is_committed",
+        "tests/stores/test_sqlite.py::test_two_handles_on_one_revision_exactly_one_is_committed",
     ),
     Mutant(
         "sqlite: list_jobs ignores org",

@@ -1,5 +1,6 @@
 """What only the SQLite store promises: its second guard, many threads and processes, and honest errors."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -8,12 +9,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
 
 from aggmaint.core.ids import OrgId
+from aggmaint.core.organization import Verdict, judge
 from aggmaint.core.outcomes import IfBusy
 from aggmaint.errors import InvalidValueError, StoreError, StoreSchemaError, StoreUnavailableError, UnknownOutcomeError
 from aggmaint.store import Committed, JobQuery
@@ -483,3 +487,27 @@ def test_many_prepare_one_new_file_at_the_same_time(path: Path) -> None:
     raw = sqlite3.connect(path)
     assert raw.execute("SELECT count(*) FROM _sqlite_migrations").fetchone() == (1,)
     raw.close()
+
+
+def test_two_handles_on_one_revision_exactly_one_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers that share no lock of ours, as two processes: only SQLite's keeps them apart, and the loser waits for it."""
+    clock = ManualClock()
+    handles = [SQLiteStore(tmp_path / "jobs.db", clock=clock) for _ in range(2)]
+    for handle in handles:
+        handle.prepare()
+    driver = Driver(handles[0])
+    driver.register("acme")
+    both_judge = threading.Barrier(2)
+
+    def judge_together(*arguments: Any) -> Verdict:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both_judge.wait(0.3)  # a second judge comes only if nothing keeps the two apart
+        return judge(*arguments)
+
+    changes = [driver.change("acme", ASK) for _ in handles]
+    monkeypatch.setattr("aggmaint.stores.sqlite.judge", judge_together)
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda handle, change: handle.commit([change])[0], handles, changes))
+    assert sorted(type(result).__name__ for result in results) == ["Committed", "Stale"]
+    for handle in handles:
+        handle.close()
