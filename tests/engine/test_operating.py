@@ -483,3 +483,11 @@ def test_I9_a_store_that_goes_away_after_the_answer_does_not_change_it(
     assert isinstance(outcome, Queued)
     assert engine.get_organization("other").pending is not None
     gate.open()
+
+
+def test_a_closed_engine_starts_nothing_and_loses_nothing(make_engine: MakeEngine) -> None:
+    closed = make_engine(auto_register=True)
+    closed.close()
+    assert isinstance(closed.run_immediately("acme"), Queued)
+    assert closed.get_current_job("acme") is None
+    assert make_engine().tick().granted == 1, "another engine finds the request"

@@ -479,7 +479,7 @@ MUTANTS = (
         "aggmaint/_slots.py",
         "if self._closed or",
         "if",
-        "tests/engine/test_facade.py::test_a_tick_notices_everything_even_behind_a_long_backlog",
+        "tests/engine/test_operating.py::test_a_closed_engine_starts_nothing_and_loses_nothing",
     ),
     Mutant(
         "engine: administering wakes nobody",
