@@ -3,6 +3,7 @@
 The base of `MaintenanceEngine`; it knows how an organisation's document is changed, and nothing of running jobs.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -25,7 +26,7 @@ Answer = TypeVar("Answer")
 REGISTER_BATCH = 500
 
 
-class Administration:
+class Administration(ABC):
     """See `MaintenanceEngine`, which is the class to use."""
 
     _committer: Committer
@@ -169,5 +170,6 @@ class Administration:
         self._wake()
         return settled.answer
 
+    @abstractmethod
     def _wake(self) -> None:
-        raise NotImplementedError
+        """Let the scheduler look soon at what has changed."""

@@ -15,7 +15,7 @@ from .core.ids import OrgId
 from .core.job import Fence, MaintenanceJob, StepError
 from .core.marks import ChangeMark
 
-__all__ = ["ChangeMark", "Fence", "MaintenanceReport", "MaintenanceTask", "StepError", "TaskContext"]
+__all__ = ["ChangeMark", "ContextWrapper", "Fence", "MaintenanceReport", "MaintenanceTask", "StepError", "TaskContext"]
 
 
 Answer = TypeVar("Answer")
@@ -105,3 +105,56 @@ class MaintenanceTask(Protocol):
         The engine calls it in one thread of its own choice. Everything it publishes must be fenced with
         `context.fence`. Running again after a crash must be harmless.
         """
+
+
+class ContextWrapper:
+    """A TaskContext that hands everything on to another: the base of those that watch a task, or steer it."""
+
+    def __init__(self, context: TaskContext) -> None:
+        self._context = context
+
+    @property
+    def org_id(self) -> OrgId:
+        return self._context.org_id
+
+    @property
+    def job(self) -> MaintenanceJob:
+        return self._context.job
+
+    @property
+    def fence(self) -> Fence:
+        return self._context.fence
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self._context.options
+
+    @property
+    def manual(self) -> bool:
+        return self._context.manual
+
+    @property
+    def marks(self) -> Sequence[ChangeMark]:
+        return self._context.marks
+
+    @property
+    def lost(self) -> bool:
+        return self._context.lost
+
+    def last_inventory(self) -> Mapping[str, Any] | None:
+        return self._context.last_inventory()
+
+    def now(self) -> datetime:
+        return self._context.now()
+
+    def progress(self, step: str, *, done: int = 0, total: int | None = None, detail: str = "") -> None:
+        self._context.progress(step, done=done, total=total, detail=detail)
+
+    def check(self) -> None:
+        self._context.check()
+
+    def publish(self, write: Callable[[Any], Answer]) -> Answer:
+        return self._context.publish(write)
+
+    def confirm(self) -> None:
+        self._context.confirm()

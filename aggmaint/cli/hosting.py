@@ -8,7 +8,7 @@ from ..config import Config, load_config
 from ..core.ids import OrgId
 from ..core.organization import OrgSnapshot
 from ..engine import MaintenanceEngine
-from ..errors import ConfigurationError, OrganizationNotFoundError
+from ..errors import ConfigurationError, OrganizationNotFoundError, TaskFailedError
 from ..task import MaintenanceReport, MaintenanceTask, TaskContext
 
 
@@ -16,7 +16,7 @@ class _NoTask:
     """For engines that only read."""
 
     def run(self, context: TaskContext) -> MaintenanceReport:
-        raise NotImplementedError(f"this engine only reads; it was asked to run {context.job.id}")
+        raise TaskFailedError(f"this engine only reads; it was asked to run {context.job.id}", cause="reads_only")
 
 
 @frozen

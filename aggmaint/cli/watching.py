@@ -5,20 +5,13 @@ partition at once, while the store is told once a second.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ..core.ids import OrgId
-from ..core.job import Fence, MaintenanceJob
-from ..core.marks import ChangeMark
-from ..task import MaintenanceReport, MaintenanceTask, TaskContext
-
-Answer = TypeVar("Answer")
+from ..task import ContextWrapper, MaintenanceReport, MaintenanceTask, TaskContext
 
 
 class Display(Protocol):
@@ -102,54 +95,11 @@ class Watched:
             self._display.end()
 
 
-class _WatchedContext:
+class _WatchedContext(ContextWrapper):
     def __init__(self, context: TaskContext, display: Display) -> None:
-        self._context = context
+        super().__init__(context)
         self._display = display
-
-    @property
-    def org_id(self) -> OrgId:
-        return self._context.org_id
-
-    @property
-    def job(self) -> MaintenanceJob:
-        return self._context.job
-
-    @property
-    def fence(self) -> Fence:
-        return self._context.fence
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return self._context.options
-
-    @property
-    def manual(self) -> bool:
-        return self._context.manual
-
-    def last_inventory(self) -> Mapping[str, Any] | None:
-        return self._context.last_inventory()
-
-    @property
-    def marks(self) -> Sequence[ChangeMark]:
-        return self._context.marks
-
-    @property
-    def lost(self) -> bool:
-        return self._context.lost
-
-    def now(self) -> datetime:
-        return self._context.now()
 
     def progress(self, step: str, *, done: int = 0, total: int | None = None, detail: str = "") -> None:
         self._display.show(step, done, total, detail)
-        self._context.progress(step, done=done, total=total, detail=detail)
-
-    def check(self) -> None:
-        self._context.check()
-
-    def publish(self, write: Callable[[Any], Answer]) -> Answer:
-        return self._context.publish(write)
-
-    def confirm(self) -> None:
-        self._context.confirm()
+        super().progress(step, done=done, total=total, detail=detail)

@@ -4,77 +4,37 @@ A call that returns says "this job is still ours". At that instant the lease mus
 believe in it a margin earlier (I7).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, TypeVar
+from collections.abc import Callable
 
-from ..core.ids import OrgId
-from ..core.job import Fence, MaintenanceJob
-from ..core.marks import ChangeMark
-from ..task import TaskContext
+from ..task import ContextWrapper, TaskContext
 from .stepped import Stepper
 
-Answer = TypeVar("Answer")
 
-
-class SteppedContext:
+class SteppedContext(ContextWrapper):
     """See `aggmaint.task.TaskContext`, which it is."""
 
     def __init__(self, context: TaskContext, stepper: Stepper, trusted: Callable[[], None]) -> None:
-        self._context = context
+        super().__init__(context)
         self._stepper = stepper
         self._trusted = trusted
 
     @property
-    def org_id(self) -> OrgId:
-        return self._context.org_id
-
-    @property
-    def job(self) -> MaintenanceJob:
-        return self._context.job
-
-    @property
-    def fence(self) -> Fence:
-        return self._context.fence
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return self._context.options
-
-    @property
-    def manual(self) -> bool:
-        return self._context.manual
-
-    def last_inventory(self) -> Mapping[str, Any] | None:
-        return self._context.last_inventory()
-
-    @property
-    def marks(self) -> Sequence[ChangeMark]:
-        return self._context.marks
-
-    @property
     def lost(self) -> bool:
-        lost = self._context.lost
+        lost = super().lost
         if not lost:
             self._trusted()
         return lost
 
-    def now(self) -> datetime:
-        return self._context.now()
-
     def progress(self, step: str, *, done: int = 0, total: int | None = None, detail: str = "") -> None:
         self._stepper.switch()
-        self._context.progress(step, done=done, total=total, detail=detail)
+        super().progress(step, done=done, total=total, detail=detail)
         self._trusted()
 
     def check(self) -> None:
         self._stepper.switch()
-        self._context.check()
+        super().check()
         self._trusted()
 
-    def publish(self, write: Callable[[Any], Answer]) -> Answer:
-        return self._context.publish(write)
-
     def confirm(self) -> None:
-        self._context.confirm()
+        super().confirm()
         self._trusted()

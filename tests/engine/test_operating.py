@@ -25,6 +25,7 @@ from aggmaint import (
     Started,
     TaskContext,
 )
+from aggmaint.core.administering import decide_prune
 from aggmaint.core.deciding import decide_attention
 from aggmaint.core.marks import EVERYTHING, MARKS_MAX, add_mark
 from aggmaint.core.organization import OrgChange, OrgSnapshot
@@ -491,3 +492,21 @@ def test_a_closed_engine_starts_nothing_and_loses_nothing(make_engine: MakeEngin
     assert isinstance(closed.run_immediately("acme"), Queued)
     assert closed.get_current_job("acme") is None
     assert make_engine().tick().granted == 1, "another engine finds the request"
+
+
+def test_however_old_the_newest_job_is_never_forgotten(
+    make_engine: MakeEngine, store: JobStore, clock: ManualClock
+) -> None:
+    engine = make_engine(auto_register=True)
+    for _ in range(3):
+        engine.run_immediately("acme")
+    clock.pass_s(100 * 86_400)
+    document = engine.get_organization("acme")
+    basis = Basis(clock.read(), "prune", JobSettings())
+    oldest = tuple(reversed(engine.list_jobs("acme").jobs))
+    decision = decide_prune(document, oldest, basis)
+    assert decision.answer == 2
+    assert decision.change is not None
+    store.commit([decision.change])
+    assert [job.fence.number for job in engine.list_jobs("acme").jobs] == [3]
+    assert decide_prune(engine.get_organization("acme"), engine.list_jobs("acme").jobs, basis).answer == 0

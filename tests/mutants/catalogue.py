@@ -551,4 +551,18 @@ MUTANTS = (
         "from .stores.sqlite import SQLiteStore\nfrom .clock import",
         "tests/test_layers.py::test_imports_point_down",
     ),
+    Mutant(
+        "prune: the newest job too",
+        "aggmaint/core/administering.py",
+        "if job.ended_at is None or job.ended_at >= before or job.fence.number >= doc.last_fence:",
+        "if job.ended_at is None or job.ended_at >= before:",
+        "tests/engine/test_operating.py::test_however_old_the_newest_job_is_never_forgotten",
+    ),
+    Mutant(
+        "fence: newest is enough",
+        "aggmaint/core/organization.py",
+        "self.running is not None and self.running.job.fence == fence",
+        "self.last_fence == fence.number",
+        "tests/engine/test_operating.py::test_I8_a_publish_commits_only_while_the_job_is_ours",
+    ),
 )
