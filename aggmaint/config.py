@@ -33,7 +33,7 @@ from .aggregates.model import (
 from .aggregates.policy import Policy
 from .core.ids import OrgId, parse_org_id
 from .core.settings import JobSettings
-from .errors import AggmaintError, ConfigurationError, InvalidDefinitionError, InvalidValueError
+from .errors import AggmaintError, ConfigurationError, InvalidDefinitionError, InvalidValueError, JobNotFoundError
 
 if TYPE_CHECKING:
     from .maintenance import AggregateMaintenance
@@ -83,15 +83,22 @@ class Config:
         )
 
     def knows_instances(self, org_id: str) -> bool:
-        """Whether the job store remembers aggregates of this organisation, so that its warehouse can not be a new one."""
-        if not self.store_path.is_file():
+        """Whether the job store remembers aggregates of this organisation, so that its warehouse can not be a new one.
+
+        Not asked where the configuration says `create = true`: then a new one may be begun.
+        """
+        if self.warehouse_create or not self.store_path.is_file():
             return False
         store = self.store()
         document = store.load([OrgId(org_id)]).snapshots.get(OrgId(org_id))
         if document is None or document.inventory_job_id is None:
             return False
-        inventory = store.get_job(document.org_id, document.inventory_job_id).inventory
-        store.close()
+        try:
+            inventory = store.get_job(document.org_id, document.inventory_job_id).inventory
+        except JobNotFoundError:
+            return True  # pruned, but there was one: in doubt nothing is begun anew
+        finally:
+            store.close()
         return inventory is not None and any(i["status"] == "active" for i in json.loads(inventory)["instances"])
 
     def known(self, org_id: str) -> OrgId:

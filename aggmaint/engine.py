@@ -34,7 +34,7 @@ from .core.outcomes import IfBusy, RequestOutcome
 from .core.settings import JobSettings
 from .core.steps import Basis, Decision, Grant
 from .core.trigger import MANUAL, CubeUpdate
-from .errors import InvalidValueError
+from .errors import InvalidValueError, JobNotFoundError
 from .scheduler import Scheduler, Tick
 from .store import DueOrgs, JobPage, JobQuery, JobStore, OrgPage, OrgQuery
 from .task import MaintenanceTask
@@ -229,11 +229,17 @@ class MaintenanceEngine(Administration):
         return JobDetails(record.job, None if record.report is None else json.loads(record.report))
 
     def get_inventory(self, org_id: str) -> Inventory | None:
-        """What the newest job that left an inventory found; None before the first."""
+        """What the newest job that left an inventory found; None before the first, and once that job was pruned.
+
+        (A job that could not run leaves none, so only very many such jobs in a row outlive it.)
+        """
         document = self.get_organization(org_id)
         if document.inventory_job_id is None:
             return None
-        record = self._store.get_job(document.org_id, document.inventory_job_id)
+        try:
+            record = self._store.get_job(document.org_id, document.inventory_job_id)
+        except JobNotFoundError:
+            return None
         return None if record.inventory is None else Inventory(record.job, json.loads(record.inventory))
 
     def list_jobs(  # noqa: PLR0913 - a query: every part by keyword

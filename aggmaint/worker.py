@@ -33,6 +33,7 @@ from .errors import (
     DeadlineExceededError,
     InvalidValueError,
     JobCancelledError,
+    JobNotFoundError,
     LeaseLostError,
     OrganizationNotFoundError,
     ShutdownError,
@@ -101,7 +102,10 @@ class JobRun:
     def last_inventory(self) -> Mapping[str, Any] | None:
         if self._inventory_job_id is None:
             return None
-        text = self._committer.store.get_job(self.org_id, self._inventory_job_id).inventory
+        try:
+            text = self._committer.store.get_job(self.org_id, self._inventory_job_id).inventory
+        except JobNotFoundError:
+            return None
         inventory: Mapping[str, Any] | None = None if text is None else json.loads(text)
         return inventory
 

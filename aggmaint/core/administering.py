@@ -124,12 +124,13 @@ def _find(doc: OrgSnapshot, schedule_id: ScheduleId) -> Schedule:
 
 
 def decide_remove(doc: OrgSnapshot, basis: Basis) -> Decision[Refused | None]:
-    """Remove the organisation, leaving a tombstone; refused while a job runs. What waits is dropped with it."""
+    """Remove the organisation, leaving a tombstone; refused while a job runs. What waits is dropped with it, and the
+    inventory forgotten, so that its warehouse may be begun anew."""
     if doc.running is not None:
         left_s = doc.running.lease.left_s(basis.time)
         return Decision(None, Refused(doc.org_id, RefusalReason.BUSY, doc.running.job, left_s))
     draft = Draft(doc, basis)
-    draft.set(removed_at=basis.time.wall_at, pending=None, marks=())
+    draft.set(removed_at=basis.time.wall_at, pending=None, marks=(), inventory_job_id=None)
     return Decision(draft.change(), None)
 
 

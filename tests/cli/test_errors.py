@@ -70,6 +70,19 @@ def test_a_vanished_warehouse_is_not_made_anew(place: Place) -> None:
     assert place.run("status", "--json").json["organizations"][0]["aggregates"][0]["rows"] == 14, "nothing is condemned"
 
 
+def test_a_vanished_warehouse_is_begun_anew_when_the_configuration_says_so(place: Place) -> None:
+    """The remedy that the error names."""
+    place.run("run")
+    (place.path / "warehouse.duckdb").unlink()
+    assert "create=true" in place.run("run").out
+    place.write_config(
+        CONFIGURATION.replace('duckdb = "warehouse.duckdb"', 'duckdb = "warehouse.duckdb"\ncreate = true')
+    )
+    result = place.run("run")
+    assert result.code == 0, result
+    assert place.run("plan", "--json").json["steps"] == []
+
+
 def test_a_missing_directory_of_the_warehouse_is_named(place: Place) -> None:
     place.write_config(CONFIGURATION.replace('"warehouse.duckdb"', '"nowhere/warehouse.duckdb"'))
     result = place.run("run")

@@ -18,6 +18,7 @@ from aggmaint import (
     JobStore,
     Joined,
     MaintenanceJob,
+    MaintenanceReport,
     OrgId,
     Queued,
     Refused,
@@ -510,3 +511,27 @@ def test_however_old_the_newest_job_is_never_forgotten(
     store.commit([decision.change])
     assert [job.fence.number for job in engine.list_jobs("acme").jobs] == [3]
     assert decide_prune(engine.get_organization("acme"), engine.list_jobs("acme").jobs, basis).answer == 0
+
+
+def test_an_inventory_whose_job_was_pruned_is_missing_and_stops_nothing(make_engine: MakeEngine) -> None:
+    """A warehouse that is away for a hundred runs: none leaves an inventory, and history forgets the last one that did."""
+    found: list[object] = []
+
+    def body(context: TaskContext) -> MaintenanceReport:
+        found.append(context.last_inventory())
+        if len(found) in (1, 5):
+            return MaintenanceReport(complete=True, inventory={"n": len(found)})
+        raise TaskFailedError("the warehouse is away")
+
+    engine = make_engine(task=FunctionTask(body), settings=JobSettings(history_jobs_max=2), auto_register=True)
+    for _ in range(4):
+        engine.run_immediately("acme")
+    assert engine.get_inventory("acme") is None
+    engine.run_immediately("acme")
+    assert found == [None, {"n": 1}, {"n": 1}, None, None]
+    inventory = engine.get_inventory("acme")
+    assert inventory is not None
+    assert inventory.content == {"n": 5}
+    engine.remove_organization("acme")
+    engine.register_organizations(["acme"])
+    assert engine.get_inventory("acme") is None, "after a removal its warehouse may be begun anew"
