@@ -50,7 +50,9 @@ class Administration(ABC):
             )
             for org_id in org_ids
         ]
-        return self._committer.commit_new([each.change for each in decisions if each.change is not None])
+        made = [(each.change, each.answer) for each in decisions if each.change is not None]
+        committed = self._committer.commit_each([change for change, _ in made])
+        return sum(new and kept for (_, new), kept in zip(made, committed, strict=True))
 
     def remove_organization(self, org_id: str) -> Refused | None:
         """Remove an organisation; `Refused(busy)` while a job runs. History, fences and cursors stay."""

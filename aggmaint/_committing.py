@@ -95,7 +95,10 @@ class Committer:
     def change_many(
         self, org_ids: Sequence[OrgId], decide: Callable[[OrgSnapshot, Basis], Decision[Answer]]
     ) -> Mapping[OrgId, Settled[Answer] | None]:
-        """One try for each, committed together; None where another writer was faster. Unknown ones are left out."""
+        """One try for each, committed together; None where another writer was faster.
+
+        Left out are unknown organisations, and those that can not be decided about (logged).
+        """
         asked_s = self.clock.read().steady_s
         loaded = self.store.load(org_ids)
         settled: dict[OrgId, Settled[Answer] | None] = {}
@@ -105,7 +108,6 @@ class Committer:
                 decision = decide(document, self.basis(loaded.time))
             except Exception:
                 _log.exception("organisation %r can not be attended to; the others are", org_id)
-                settled[org_id] = None
                 continue
             if decision.change is None:
                 settled[org_id] = Settled(decision.answer, document, written=False, asked_s=asked_s)
@@ -119,9 +121,9 @@ class Committer:
                 self.tell(change.events)
         return settled
 
-    def commit_new(self, changes: Sequence[OrgChange]) -> int:
-        """Commit changes that make organisations; how many were new. One that exists by now is left as it is."""
-        return sum(isinstance(result, Committed) for result in self._commit_all(changes))
+    def commit_each(self, changes: Sequence[OrgChange]) -> list[bool]:
+        """Commit changes, one try for each; which were committed. A document that changed meanwhile is left as it is."""
+        return [isinstance(result, Committed) for result in self._commit_all(changes)]
 
     def basis(self, now: StoreTime) -> Basis:
         return Basis(now, uuid4().hex, self.settings)

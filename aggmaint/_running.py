@@ -4,6 +4,10 @@ Theory of operation. A job is granted only together with a free place, and is la
 that this engine queued for want of a place are claimed, the oldest first, the organisation's own follow-up among them: one
 that asks again in each of its runs can not starve the others. Whatever else waits in the store is found by ticks, of this
 engine or of any other; each end of a job asks for one, since a place is free.
+
+Engines that look at the same moment see the same organisations. Alone, an engine takes the longest waiting ones. Once a pass
+has met others (their commits came first), it looks further, and begins at a place of its own, by a hash of its name: soon
+each of many engines works on another part, and what one passes over is another's first.
 """
 
 import logging
@@ -13,10 +17,13 @@ from concurrent.futures import Executor
 from datetime import datetime
 from typing import Any, Final
 
+from attrs import frozen
+
 from ._committing import Committer, Settled
 from ._slots import CallingThreadExecutor, Slots
 from .core.administering import decide_prune, needs_pruning
 from .core.deciding import decide_attention
+from .core.hashing import spread_hash, turned
 from .core.ids import JobId, OrgId
 from .core.job import ErrorInformation, FailureCode, MaintenanceJob
 from .core.organization import OrgSnapshot
@@ -27,8 +34,19 @@ from .store import DueOrgs, JobQuery
 from .worker import Heart, JobRun, Pacemaker, Worker
 
 PRUNE_BATCH: Final = 500
+ENGINES_AHEAD_MAX: Final = 16
+"""A request is passed over for at most this many engines' places, whoever else looks."""
 
 _log = logging.getLogger("aggmaint.engine")
+
+
+@frozen
+class Attended:
+    """What a pass came to: jobs granted, documents changed, and changes that another engine's commit came before."""
+
+    granted: int
+    changed: int
+    lost: int
 
 
 class Runner:
@@ -67,21 +85,25 @@ class Runner:
         self._claim_queued()  # a place may have become free meanwhile, or have looked taken because of our offer
         return settled.answer
 
-    def attend(self, due: DueOrgs) -> tuple[int, int]:
-        """Do what a tick does; how many jobs were granted, and how many documents changed.
+    def attend(self, due: DueOrgs, *, batch: int, met: int = 0) -> Attended:
+        """Do what a tick does, for up to `batch` organisations of each group. `met`: so many passes in a row met others.
 
         Slots are noticed first, and started in the same commit only if nobody waits already; then requests are claimed,
         the longest waiting first, as many as there are free places.
         """
-        urgent = dict.fromkeys((*due.lapsed, *due.noticing))
-        granted, changed = self._attend(list(urgent), claiming=not due.claiming)
-        waiting = [org_id for org_id in due.claiming if org_id not in urgent][: self._slots.free]
-        more_granted, more_changed = self._attend(waiting, claiming=True)
-        return granted + more_granted, changed + more_changed
+        place = spread_hash(self._slots.holder.rpartition("/")[2], met) if met else 0
+        urgent = dict.fromkeys([*turned(due.lapsed, place)[:batch], *turned(due.noticing, place)[:batch]])
+        noticed = self._attend(list(urgent), claiming=not due.claiming)
+        free = self._slots.free
+        waiting = [org_id for org_id in due.claiming if org_id not in urgent][: free * ENGINES_AHEAD_MAX]
+        claimed = self._attend(turned(waiting, place)[:free], claiming=True)
+        return Attended(
+            noticed.granted + claimed.granted, noticed.changed + claimed.changed, noticed.lost + claimed.lost
+        )
 
-    def _attend(self, org_ids: Sequence[OrgId], *, claiming: bool) -> tuple[int, int]:
+    def _attend(self, org_ids: Sequence[OrgId], *, claiming: bool) -> Attended:
         if not org_ids:
-            return 0, 0
+            return Attended(0, 0, 0)
         offers: dict[OrgId, Grant] = {}
 
         def decide(document: OrgSnapshot, basis: Basis) -> Decision[MaintenanceJob | None]:
@@ -108,7 +130,8 @@ class Runner:
         granted = [settled for org_id in offers if (settled := attended[org_id]) is not None]
         for settled in granted:
             self._launch(settled)
-        return len(granted), sum(1 for settled in attended.values() if settled and settled.written)
+        changed = sum(1 for settled in attended.values() if settled and settled.written)
+        return Attended(len(granted), changed, sum(1 for settled in attended.values() if settled is None))
 
     def tell(self, job_id: JobId) -> None:
         """Let a job of this engine learn at once what has changed about it."""

@@ -20,7 +20,7 @@ class Slots:
 
     def __init__(self, jobs_max: int, holder: str) -> None:
         self._jobs_max = jobs_max
-        self._holder = holder
+        self.holder = holder
         self._taken = 0
         self._closed = False
         self._condition = threading.Condition()
@@ -31,7 +31,7 @@ class Slots:
             if self._closed or self._taken >= self._jobs_max:
                 return None
             self._taken += 1
-        return Grant(JobId(str(uuid4())), self._holder)
+        return Grant(JobId(str(uuid4())), self.holder)
 
     @property
     def free(self) -> int:

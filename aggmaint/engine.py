@@ -43,6 +43,9 @@ from .worker import Worker
 Answer = TypeVar("Answer")
 
 DUE_BATCH: Final = 500
+DUE_WINDOW: Final = 4000
+"""How far an engine looks that has met others."""
+MEETINGS_MAX: Final = 8
 TICK_WAIT_MAX_S: Final = 60.0
 POLL_S: Final = 0.2
 OPTIONS_BYTES_MAX: Final = 16 * 1024
@@ -280,15 +283,17 @@ class MaintenanceEngine(Administration):
         """Do what is due now: rescue, notice slots, claim waiting requests while places are free.
 
         Slots are noticed at once, however many are due; requests are claimed the longest waiting first. Passes over what
-        is due until a pass changes nothing. With `executor=None` the jobs run inside this call.
+        is due until a pass changes nothing (and meets no other engine, a bounded number of times). With `executor=None` the
+        jobs run inside this call.
         """
-        granted = changed = 0
+        granted = changed = met = 0
         while True:
-            due = self._store.find_due(DUE_BATCH)
-            pass_granted, pass_changed = self._runner.attend(due)
-            granted += pass_granted
-            changed += pass_changed
-            if not pass_changed:
+            due = self._store.find_due(DUE_WINDOW if met else DUE_BATCH)
+            attended = self._runner.attend(due, batch=DUE_BATCH, met=met)
+            granted += attended.granted
+            changed += attended.changed
+            met = met + 1 if attended.lost else 0
+            if not attended.changed and not 0 < met <= MEETINGS_MAX:
                 return Tick(self._wait_s(due), granted, changed)
 
     def run_due(self, *, limit_s: float) -> Tick:

@@ -7,7 +7,7 @@ it was. Pruning forgets the longest prefix of old jobs; fences stay dense, so hi
 are idempotent: asked twice they are done once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from attrs import evolve
@@ -18,7 +18,7 @@ from .ids import ScheduleId
 from .instants import StoreTime
 from .job import MaintenanceJob
 from .marks import ChangeMark, add_mark
-from .organization import OrgSnapshot, Request
+from .organization import OrgSnapshot
 from .outcomes import RefusalReason, Refused
 from .schedule import Pause, Schedule, activate, restart_after
 from .settings import JobSettings
@@ -33,18 +33,28 @@ def decide_pause(doc: OrgSnapshot, basis: Basis, *, by: str, reason: str) -> Dec
     draft = Draft(doc, basis)
     pause = Pause(by, reason, basis.time.wall_at)
     draft.set(paused=pause)
-    if doc.pending and doc.pending.trigger.kind is TriggerKind.TIME:
-        _skip_waiting(draft, doc.pending)
+    _skip_waiting(draft, {schedule.id for schedule in doc.schedules}, "paused")
     return Decision(draft.change(), pause)
 
 
-def _skip_waiting(draft: Draft, waiting: Request) -> None:
-    for schedule_id, slot in waiting.slots.items():
-        draft.events.append(SlotSkipped(draft.doc.org_id, draft.basis.time.wall_at, schedule_id, slot, "paused"))
+def _skip_waiting(draft: Draft, schedule_ids: Collection[ScheduleId], reason: str) -> None:
+    """Skip slots of these schedules that have fired and wait for a free place. A request of slots alone goes with its last.
+
+    A request that something else asked for too stays as it is: it will run anyway.
+    """
+    waiting = draft.doc.pending
+    if waiting is None or waiting.trigger.kind is not TriggerKind.TIME:
+        return
+    skipped = {schedule_id: slot for schedule_id, slot in waiting.slots.items() if schedule_id in schedule_ids}
+    if not skipped:
+        return
+    for schedule_id, slot in skipped.items():
+        draft.events.append(SlotSkipped(draft.doc.org_id, draft.basis.time.wall_at, schedule_id, slot, reason))
+    kept = {schedule_id: slot for schedule_id, slot in waiting.slots.items() if schedule_id not in skipped}
     draft.set(
-        pending=None,
+        pending=evolve(waiting, slots=kept) if kept else None,
         schedules=tuple(
-            evolve(schedule, skipped=schedule.skipped + 1) if schedule.id in waiting.slots else schedule
+            evolve(schedule, skipped=schedule.skipped + 1) if schedule.id in skipped else schedule
             for schedule in draft.doc.schedules
         ),
     )
@@ -79,40 +89,51 @@ def decide_add_schedule(doc: OrgSnapshot, schedule: Schedule, basis: Basis) -> D
 def decide_pause_schedule(
     doc: OrgSnapshot, schedule_id: ScheduleId, basis: Basis, *, pause: Pause | None
 ) -> Decision[Schedule]:
-    """Pause one schedule (its slots are skipped), or resume it (`pause` None). Raises ScheduleNotFoundError."""
-    return _edit(
-        doc,
-        schedule_id,
-        basis,
-        lambda each: evolve(each, paused=(each.paused or pause) if pause is not None else None),
-    )
+    """Pause one schedule (its slots are skipped, one that waits too), or resume it (`pause` None).
+
+    Raises ScheduleNotFoundError.
+    """
+    if pause is None:
+        return _edit(doc, schedule_id, basis, lambda each: evolve(each, paused=None))
+    return _edit(doc, schedule_id, basis, lambda each: evolve(each, paused=each.paused or pause), "schedule_paused")
 
 
 def decide_remove_schedule(doc: OrgSnapshot, schedule_id: ScheduleId, basis: Basis) -> Decision[Schedule]:
-    """Remove a schedule. Raises ScheduleNotFoundError. Its jobs stay in the history."""
+    """Remove a schedule, and a slot of it that waits. Raises ScheduleNotFoundError. Its jobs stay in the history."""
     removed = _find(doc, schedule_id)
     draft = Draft(doc, basis)
-    draft.set(schedules=tuple(schedule for schedule in doc.schedules if schedule.id != schedule_id))
+    _skip_waiting(draft, {schedule_id}, "schedule_removed")
+    draft.set(schedules=tuple(schedule for schedule in draft.doc.schedules if schedule.id != schedule_id))
     return Decision(draft.change(), removed)
 
 
 def decide_activate_schedule(
     doc: OrgSnapshot, schedule_id: ScheduleId, basis: Basis, *, active: bool
 ) -> Decision[Schedule]:
-    """Activate or deactivate. Raises ScheduleNotFoundError. An activated one never fires for the past."""
+    """Activate or deactivate. Raises ScheduleNotFoundError. An activated one never fires for the past.
+
+    A slot of a deactivated one that waits is skipped.
+    """
     if active:
         return _edit(doc, schedule_id, basis, lambda schedule: activate(schedule, basis.time.wall_at))
-    return _edit(doc, schedule_id, basis, lambda schedule: evolve(schedule, active=False))
+    return _edit(doc, schedule_id, basis, lambda schedule: evolve(schedule, active=False), "schedule_deactivated")
 
 
 def _edit(
-    doc: OrgSnapshot, schedule_id: ScheduleId, basis: Basis, edit: Callable[[Schedule], Schedule]
+    doc: OrgSnapshot,
+    schedule_id: ScheduleId,
+    basis: Basis,
+    edit: Callable[[Schedule], Schedule],
+    skipping: str | None = None,
 ) -> Decision[Schedule]:
-    before = _find(doc, schedule_id)
-    after = edit(before)
+    """Edit one schedule; `skipping`: a slot of it that waits is skipped for this reason."""
     draft = Draft(doc, basis)
+    if skipping is not None:
+        _skip_waiting(draft, {schedule_id}, skipping)
+    before = _find(draft.doc, schedule_id)
+    after = edit(before)
     if after != before:
-        draft.set(schedules=tuple(after if s.id == schedule_id else s for s in doc.schedules))
+        draft.set(schedules=tuple(after if s.id == schedule_id else s for s in draft.doc.schedules))
     return Decision(draft.change(), after)
 
 

@@ -20,12 +20,13 @@ uncovered then becomes the follow-up, after a back-off if the job failed (I25).
 
 from attrs import evolve
 
+from ..errors import InvalidCronError
 from .events import RequestQueued
 from .ids import JobId, OrgId, ScheduleId, check_text
 from .job import ErrorInformation, FailureCode, MaintenanceJob, Progress
 from .organization import OrgSnapshot, Request
 from .outcomes import Finished, IfBusy, Joined, Lost, Queued, RefusalReason, Refused, Renewed, RequestOutcome, Started
-from .schedule import default_schedule, restart_after
+from .schedule import Schedule, default_schedule, renewed, restart_after
 from .steps import Basis, Decision, Draft, Ending, Grant, claim, end, notice_due, rescue
 from .trigger import CubeUpdate, cube_update_trigger
 
@@ -33,14 +34,27 @@ from .trigger import CubeUpdate, cube_update_trigger
 
 
 def decide_register(doc: OrgSnapshot | None, org_id: OrgId, schedule_id: ScheduleId, basis: Basis) -> Decision[bool]:
-    """A new organisation with the default schedule, or a removed one back with its own. False: it was registered."""
+    """A new organisation with the default schedule, or a removed one back with its own. False: it was registered.
+
+    What is registered already has its next slots computed again, so that a host that starts with newer rules of cron or of
+    time zones does not wait by the old ones.
+    """
     now = basis.time.wall_at
     draft = Draft(doc or OrgSnapshot(org_id), basis)
     if doc is None:
         draft.set(schedules=(default_schedule(schedule_id, now),))
     elif doc.removed_at is not None:
         draft.set(removed_at=None, schedules=tuple(restart_after(schedule, now) for schedule in doc.schedules))
+    elif (schedules := tuple(map(_renewed_if_valid, doc.schedules))) != doc.schedules:
+        draft.set(schedules=schedules)
     return Decision(draft.change(), doc is None or doc.removed_at is not None)
+
+
+def _renewed_if_valid(schedule: Schedule) -> Schedule:
+    try:
+        return renewed(schedule)
+    except InvalidCronError:
+        return schedule  # stopped, with an event, when it is due
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------

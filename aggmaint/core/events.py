@@ -52,7 +52,10 @@ class RequestQueued(Event):
 
 @frozen
 class SlotSkipped(Event):
-    """A slot was consumed without a run; `why` is `running`, `paused` or `schedule_paused`."""
+    """A slot was consumed without a run.
+
+    `why` is `running`, `paused`, `schedule_paused`, or, of one that waited, `schedule_deactivated` or `schedule_removed`.
+    """
 
     schedule_id: ScheduleId
     slot: int

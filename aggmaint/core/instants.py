@@ -18,6 +18,9 @@ from ..errors import InvalidValueError
 DECISION_AGE_MAX_S = 5.0
 """A change decided on a reading older than this is refused as stale: the facts it was decided on are too old."""
 
+WALL_STEP_MAX_S = 5.0
+"""So is one decided before the wall clock was stepped by more than this: slots that were due may lie in the future now."""
+
 
 def require_utc(_instance: Any, attribute: "Attribute[Any]", value: datetime | None) -> None:
     """attrs validator: an instant is aware and in UTC (or absent, where the type allows it)."""
@@ -38,6 +41,10 @@ class StoreTime:
     def age_s(self, later: "StoreTime") -> float:
         """Seconds of steady time from this reading to `later`; infinite across a reboot."""
         return later.steady_s - self.steady_s if later.boot == self.boot else float("inf")
+
+    def step_s(self, later: "StoreTime") -> float:
+        """By how many seconds the wall clock was stepped from this reading to `later`; infinite across a reboot."""
+        return abs((later.wall_at - self.wall_at).total_seconds() - self.age_s(later))
 
 
 def epoch_s(instant: datetime) -> int:

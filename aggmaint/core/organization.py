@@ -24,7 +24,7 @@ from attrs import Factory, field, frozen
 
 from .events import Event
 from .ids import JobId, OrgId, ScheduleId
-from .instants import DECISION_AGE_MAX_S, StoreTime, from_epoch_s, require_utc
+from .instants import DECISION_AGE_MAX_S, WALL_STEP_MAX_S, StoreTime, from_epoch_s, require_utc
 from .job import Fence, MaintenanceJob, RunningJob
 from .marks import ChangeMark
 from .schedule import Pause, Schedule
@@ -182,11 +182,12 @@ class Verdict(StrEnum):
 def judge(change: OrgChange, revision: int, change_ids: Collection[str], now: StoreTime) -> Verdict:
     """Judge `change` against what is stored now (revision 0 and no ids: nothing is stored).
 
-    A retry of a committed change is told so before anything else; a decision that is too old, or was made on another
-    revision, is stale.
+    A retry of a committed change is told so before anything else. A decision is stale if it was made on another revision,
+    is too old, or was made before the wall clock was stepped: else a slot that is in the future now could be consumed (I12).
     """
     if change.change_id in change_ids:
         return Verdict.COMMITTED_BEFORE
-    if change.base_revision != revision or change.decided_at.age_s(now) > DECISION_AGE_MAX_S:
+    decided_at = change.decided_at
+    if decided_at.age_s(now) > DECISION_AGE_MAX_S or decided_at.step_s(now) > WALL_STEP_MAX_S:
         return Verdict.STALE
-    return Verdict.APPLY
+    return Verdict.APPLY if change.base_revision == revision else Verdict.STALE

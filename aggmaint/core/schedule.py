@@ -5,6 +5,11 @@ nothing else (I23). The *cursor* is the newest slot that was consumed; it only m
 organisation's document, so a slot is consumed by the same compare-and-set that acts on it: a late node, a restart, a
 pruned history or a stepped clock can not fire it twice (I11).
 
+The next slot is kept beside the cursor, so that a store can find what is due, together with the second after which it is
+the first. Rules may change meanwhile: a government moves its clocks, a release mends a rule. So what is kept only says when
+to look; the slot is computed again from that second (`renewed`) before it is used, and when a host registers its
+organisations.
+
 Every slot that passes is exactly one of
 
 * fired    the newest slot due, noticed within the grace, nothing in its way;
@@ -61,7 +66,8 @@ class Execution:
 class Schedule:
     """One schedule of one organisation.
 
-    `next_slot` and `next_start` (the same, moved by the spread) are kept beside the cursor, so nobody computes them twice.
+    next_slot   the first slot after `slots_after` (a UTC second), by the rules of when it was computed.
+    next_start  the same, moved by the spread.
     """
 
     id: ScheduleId
@@ -74,6 +80,7 @@ class Schedule:
     spread_s: float = 0.0
     key: str = ""
     last_slot: int | None = None
+    slots_after: int | None = None
     next_slot: int | None = None
     next_start: int | None = None
     skipped: int = 0
@@ -138,6 +145,16 @@ def restart_after(schedule: Schedule, now: datetime) -> Schedule:
     return _waiting_after(schedule, epoch_s(now)) if schedule.active else schedule
 
 
+def renewed(schedule: Schedule) -> Schedule:
+    """The same schedule with its next slot by today's rules: equal, unless the rules of cron or of its zone changed.
+
+    Raises InvalidCronError for an expression that is no longer accepted.
+    """
+    if not schedule.active or schedule.slots_after is None:
+        return schedule
+    return _waiting_after(schedule, schedule.slots_after)
+
+
 def is_due(schedule: Schedule, now: datetime) -> bool:
     return schedule.active and schedule.next_start is not None and schedule.next_start <= epoch_s(now)
 
@@ -165,7 +182,7 @@ def _waiting_after(schedule: Schedule, second: int) -> Schedule:
     second = max(second, schedule.last_slot or second)
     following = next_slot(schedule.time_expression, schedule.zone, second, schedule.key)
     start = None if following is None else _start_of(schedule, following)
-    return evolve(schedule, next_slot=following, next_start=start)
+    return evolve(schedule, slots_after=second, next_slot=following, next_start=start)
 
 
 def _start_of(schedule: Schedule, slot: int) -> int:

@@ -23,7 +23,7 @@ from .ids import JobId, ScheduleId
 from .instants import StoreTime
 from .job import ErrorInformation, FailureCode, Fence, JobStatus, Lease, MaintenanceJob, RunningJob
 from .organization import CHANGE_IDS_MAX, EndedJob, OrgChange, OrgSnapshot, Request
-from .schedule import Execution, Pause, Schedule, SlotFate, is_due, notice
+from .schedule import Execution, Pause, Schedule, SlotFate, is_due, notice, renewed
 from .settings import JobSettings
 from .transitions import EVENT_BY_CODE, JobEvent, advance
 from .trigger import TIME_BASED, CubeUpdate, TriggerKind, cube_update_trigger
@@ -128,26 +128,32 @@ def notice_due(draft: Draft) -> None:
     if not due:
         return
     fired: dict[ScheduleId, int] = {}
-    moved: dict[ScheduleId, Schedule] = {}
-    for schedule in due:
-        blocked = _in_the_way(doc, schedule)
-        try:
-            noticed = notice(schedule, now, blocked=bool(blocked), grace_s=draft.basis.settings.grace_s)
-        except InvalidCronError as exc:  # accepted by another version; it must not stop the others
-            moved[schedule.id] = evolve(schedule, active=False, next_slot=None, next_start=None)
-            draft.events.append(ScheduleStopped(doc.org_id, now, schedule.id, exc.message))
-            continue
-        moved[schedule.id] = noticed.schedule
-        if noticed.missed:
-            draft.events.append(SlotsMissed(doc.org_id, now, schedule.id, noticed.slot, noticed.missed))
-        if noticed.fate is SlotFate.SKIPPED:
-            draft.events.append(SlotSkipped(doc.org_id, now, schedule.id, noticed.slot, blocked))
-        if noticed.fate is SlotFate.FIRED:
-            fired[schedule.id] = noticed.slot
+    moved = {schedule.id: _noticed(draft, schedule, fired) for schedule in due}
     draft.set(schedules=tuple(moved.get(schedule.id, schedule) for schedule in doc.schedules))
     if fired:
         request = Request(TIME_BASED, created_at=now, automatic=True, slots=fired)
         draft.set(pending=doc.pending.fold(request) if doc.pending else request)
+
+
+def _noticed(draft: Draft, schedule: Schedule, fired: dict[ScheduleId, int]) -> Schedule:
+    """One schedule that looks due: with its slots consumed, or as the rules of today have it. Adds to `fired`."""
+    doc, now = draft.doc, draft.basis.time.wall_at
+    blocked = _in_the_way(doc, schedule)
+    try:
+        schedule = renewed(schedule)
+        if not is_due(schedule, now):
+            return schedule
+        noticed = notice(schedule, now, blocked=bool(blocked), grace_s=draft.basis.settings.grace_s)
+    except InvalidCronError as exc:  # accepted by another version; it must not stop the others
+        draft.events.append(ScheduleStopped(doc.org_id, now, schedule.id, exc.message))
+        return evolve(schedule, active=False, next_slot=None, next_start=None)
+    if noticed.missed:
+        draft.events.append(SlotsMissed(doc.org_id, now, schedule.id, noticed.slot, noticed.missed))
+    if noticed.fate is SlotFate.SKIPPED:
+        draft.events.append(SlotSkipped(doc.org_id, now, schedule.id, noticed.slot, blocked))
+    if noticed.fate is SlotFate.FIRED:
+        fired[schedule.id] = noticed.slot
+    return noticed.schedule
 
 
 def _in_the_way(doc: OrgSnapshot, schedule: Schedule) -> str:

@@ -54,6 +54,7 @@ def schedule_to_json(schedule: Schedule) -> dict[str, Any]:
         "zone": schedule.zone,
         "active": schedule.active,
         "last": schedule.last_slot,
+        "after": schedule.slots_after,
         "next": schedule.next_slot,
         "start": schedule.next_start,
         "spread": schedule.spread_s,
@@ -76,6 +77,7 @@ def schedule_from_json(data: Mapping[str, Any]) -> Schedule:
         zone=data["zone"],
         active=data["active"],
         last_slot=data["last"],
+        slots_after=data.get("after"),  # absent in documents of the first release
         next_slot=data["next"],
         next_start=data["start"],
         spread_s=data["spread"],

@@ -30,7 +30,7 @@ def broken_rules(change: OrgChange, before: OrgSnapshot, after: OrgSnapshot, now
     yield from _marks(change, before, after)
     yield from _pause(change, before, after)
     yield from _cancel(change, before, after)
-    yield from _slots(change, before, after)
+    yield from _slots(change, before, after, now)
     if after.revision != before.revision + 1:
         yield "I10", f"revision {before.revision} became {after.revision}"
 
@@ -122,10 +122,15 @@ def _pause(change: OrgChange, before: OrgSnapshot, after: OrgSnapshot) -> Broken
         yield "I17", f"{fired} fired while paused"
     if before.pending and after.pending is None and change.granted is None and not _removed(before, after):
         dropped = before.pending
-        if dropped.trigger.kind is not TriggerKind.TIME or not after.paused:
+        stopped = all(_is_stopped(after.schedule(schedule_id)) for schedule_id in dropped.slots)
+        if dropped.trigger.kind is not TriggerKind.TIME or not (after.paused or stopped):
             yield "I9", f"the waiting request {dropped.trigger} is lost"
     if not before.enabled and change.granted:
         yield "I17", "a job was granted to a disabled organisation"
+
+
+def _is_stopped(schedule: Schedule | None) -> bool:
+    return schedule is None or not schedule.active or schedule.paused is not None
 
 
 def _cancel(change: OrgChange, before: OrgSnapshot, after: OrgSnapshot) -> Broken:
@@ -138,8 +143,8 @@ def _cancel(change: OrgChange, before: OrgSnapshot, after: OrgSnapshot) -> Broke
         yield "I18", "cancelled, and nobody had asked for it"
 
 
-def _slots(change: OrgChange, before: OrgSnapshot, after: OrgSnapshot) -> Broken:
-    """I12: no slot from the future of the reading it was decided on. I20: each slot is fired, skipped or missed."""
+def _slots(change: OrgChange, before: OrgSnapshot, after: OrgSnapshot, now: StoreTime) -> Broken:
+    """I12: no slot from the future of the commit that consumes it. I20: each slot is fired, skipped or missed."""
     old = {schedule.id: schedule for schedule in before.schedules}
     fired = dict(fired_slots(change, before, after))
     if fired and before.running and change.ended is None:
@@ -149,9 +154,8 @@ def _slots(change: OrgChange, before: OrgSnapshot, after: OrgSnapshot) -> Broken
         if was is None or schedule == was:
             continue
         moved = schedule.last_slot != was.last_slot
-        at = change.decided_at.wall_at
-        if moved and schedule.last_slot is not None and schedule.last_slot > epoch_s(at) + TOLERANCE_S:
-            yield "I12", f"slot {schedule.last_slot} was consumed at {at} ({epoch_s(at)})"
+        if moved and schedule.last_slot is not None and schedule.last_slot > epoch_s(now.wall_at) + TOLERANCE_S:
+            yield "I12", f"slot {schedule.last_slot} was consumed at {now.wall_at} ({epoch_s(now.wall_at)})"
         if moved and was.last_slot is not None and (schedule.last_slot or 0) <= was.last_slot:
             yield "I11", f"the cursor went back from {was.last_slot} to {schedule.last_slot}"
         dropped = _dropped(before, after, schedule) if not moved and not change.granted else 0
@@ -170,7 +174,9 @@ def _slots(change: OrgChange, before: OrgSnapshot, after: OrgSnapshot) -> Broken
 def _dropped(before: OrgSnapshot, after: OrgSnapshot, schedule: Schedule) -> int:
     """A slot that had fired and is now counted as skipped, since a pause dropped the request."""
     pending = before.pending
-    return int(pending is not None and after.pending is None and schedule.id in pending.slots)
+    if pending is None or schedule.id not in pending.slots:
+        return 0
+    return int(after.pending is None or schedule.id not in after.pending.slots)
 
 
 def _nominal(was: Schedule, schedule: Schedule) -> int:

@@ -6,6 +6,7 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +50,7 @@ from tests.support.operations import (
     Finish,
     Operation,
     Pass,
+    PauseSchedule,
     RemoveSchedule,
     Renew,
     SetPause,
@@ -207,7 +209,8 @@ class Ledger:
                 assert number == max(before.covered.get(cube, 0), before.running.demand_seen.get(cube, 0)), "I16"
         if before.pending and not after.pending:
             granted = change is not None and change.granted is not None
-            assert granted or (isinstance(what, SetPause) and before.pending.trigger.kind is TriggerKind.TIME), "I15"
+            stopped = isinstance(what, STOPPING) and before.pending.trigger.kind is TriggerKind.TIME
+            assert granted or stopped, "I15"
         if after.paused and after.pending and not (before.pending and before.paused):
             assert after.pending.trigger.kind is not TriggerKind.TIME, "I17"
 
@@ -222,7 +225,7 @@ class Ledger:
         for schedule in after.schedules:
             old = before.schedule(schedule.id)
             if old is None or schedule.last_slot == old.last_slot:
-                if isinstance(what, SetPause) and old is not None and schedule.skipped != old.skipped:
+                if isinstance(what, STOPPING) and old is not None and schedule.skipped != old.skipped:
                     self.skipped_after_firing[schedule.id] = self.skipped_after_firing.get(schedule.id, 0) + 1
                 continue
             assert isinstance(what, Attend) and before.enabled and old.active
@@ -254,6 +257,9 @@ class Ledger:
             assert after.notice_at is None or after.notice_at > time.wall_at
             assert after.waiting is None or (after.waiting.held and after.waiting.at > time.wall_at)
 
+
+STOPPING = (SetPause, PauseSchedule, Activate, RemoveSchedule)
+"""What skips slots that have fired and wait."""
 
 STEPS = st.lists(operations() | passings(), max_size=60) | st.lists(operations() | passings(), min_size=30, max_size=60)
 """Short ones to be shrunk to, long ones to get somewhere."""
@@ -343,6 +349,31 @@ def test_pausing_skips_a_slot_that_waits_and_keeps_what_people_asked_for() -> No
         ledger.step(SetPause())
         assert (ledger.doc.pending is not None) is asked
         assert ledger.doc.schedules[1].skipped == (not asked)
+
+
+@pytest.mark.parametrize("stop", [PauseSchedule(1, on=True), Activate(1, active=False), RemoveSchedule(1)], ids=str)
+def test_stopping_a_schedule_skips_its_slot_that_waits_and_leaves_those_of_others(stop: Operation) -> None:
+    for others in (False, True):
+        ledger = Ledger()
+        ledger.step(AddSchedule("0 13 * * *", "UTC"))
+        if others:
+            ledger.step(AddSchedule("0 13 * * MON", "UTC"))
+        ledger.step(Pass(3600.0))
+        ledger.step(Attend(free=False))
+        assert ledger.doc.pending is not None and len(ledger.doc.pending.slots) == 1 + others
+        waiting = ledger.doc.schedules[1]
+        decision = _peek(ledger, stop)
+        assert decision.change is not None
+        after = decision.change.document
+        assert [
+            (event.schedule_id, event.slot) for event in decision.change.events if isinstance(event, SlotSkipped)
+        ] == [(waiting.id, waiting.last_slot)]
+        assert (after.pending is not None) is others
+        if after.pending:
+            assert list(after.pending.slots) == [ledger.doc.schedules[2].id]
+        kept = after.schedule(waiting.id)
+        assert kept is None or kept.skipped == 1
+        ledger.step(stop)
 
 
 def test_back_off_holds_slots_and_updates_but_never_people() -> None:

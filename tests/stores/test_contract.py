@@ -104,7 +104,18 @@ def test_a_decision_older_than_5_s_is_stale(
 ) -> None:
     change = driver.change("acme", ASK)
     clock.pass_s(seconds)
-    clock.step_wall(-3600)  # steady time counts, not the wall clock
+    assert driver.commit(change) == result
+
+
+@pytest.mark.parametrize(
+    ("step_s", "result"), [(-5.0, Committed(2)), (4.9, Committed(2)), (-5.01, Stale()), (3600, Stale())]
+)
+def test_I12_a_decision_of_before_the_wall_clock_was_stepped_is_stale(
+    store: JobStore, driver: Driver, clock: ManualClock, step_s: float, result: CommitResult
+) -> None:
+    change = driver.change("acme", ASK)
+    clock.pass_s(1.0)
+    clock.step_wall(step_s)
     assert driver.commit(change) == result
 
 

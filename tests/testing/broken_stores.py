@@ -34,7 +34,6 @@ from tests.testing.broken_answers import (
 )
 from tests.testing.broken_base import Broken
 from tests.testing.broken_commits import (
-    AgeByTheWall,
     AllOrNothing,
     ClockStandsStill,
     ClosesOnce,
@@ -43,6 +42,7 @@ from tests.testing.broken_commits import (
     HalfStale,
     IgnoresAge,
     IgnoresBoot,
+    IgnoresSteps,
     InventsUnknown,
     JudgesTheBatchAtOnce,
     LastWriteWins,
@@ -86,7 +86,7 @@ ALONE: tuple[type[Broken], ...] = (
     LastWriteWins,
     HalfStale,
     IgnoresAge,
-    AgeByTheWall,
+    IgnoresSteps,
     IgnoresBoot,
     ForgetsChangeIds,
     RemembersTen,
