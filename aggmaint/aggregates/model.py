@@ -27,13 +27,11 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
-from zoneinfo import ZoneInfo
 
-from attrs import Attribute as AttrsAttribute
 from attrs import field, frozen
 
-from ..errors import InvalidDefinitionError
-from .source import Join, JoinKind, Source, one_of, require_text, require_text_or_none
+from .parts import Attribute, Granularity, Measure, MeasureFunction, PartitionBy
+from .source import Join, JoinKind, Source, one_of, require_text
 
 __all__ = [
     "AggregateDefinition",
@@ -63,29 +61,6 @@ VIEW_NAME_BYTES_MAX = 63
 """PostgreSQL cuts longer names silently; so no warehouse gets one."""
 
 Scalar = str | int | float | bool | None
-
-
-class Granularity(StrEnum):
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-    QUARTER = "quarter"
-    YEAR = "year"
-
-
-class MeasureFunction(StrEnum):
-    """How a measure is computed. `avg` is stored as sum and count, and divided by the view.
-
-    `count` without an expression counts rows. `count_distinct` is exact within a row of the aggregate and can not be
-    added up over rows.
-    """
-
-    SUM = "sum"
-    COUNT = "count"
-    COUNT_DISTINCT = "count_distinct"
-    MIN = "min"
-    MAX = "max"
-    AVG = "avg"
 
 
 class DefinitionType(StrEnum):
@@ -141,81 +116,6 @@ INSTANCE_PREDECESSORS: Mapping[InstanceStatus, frozenset[InstanceStatus]] = {
     ),
 }
 """For each status, those that it may be reached from. A ledger write that finds another status has lost a race."""
-
-
-@frozen
-class Attribute:
-    """One column of the grain. `expression` is SQL over the source's columns; by default the column of that name."""
-
-    name: str = field(validator=require_text)
-    expression: str = field(default="")
-
-    def __attrs_post_init__(self) -> None:
-        if not self.expression:
-            object.__setattr__(self, "expression", '"' + self.name.replace('"', '""') + '"')
-
-
-def _measure_function(value: MeasureFunction | str) -> MeasureFunction:
-    return one_of(MeasureFunction, value, "measure function")
-
-
-@frozen
-class Measure:
-    """One aggregated column: `function` over `expression`, of the rows that pass `filter`.
-
-    `expression` is required but for `count`, which without one counts rows. DECIMAL stays DECIMAL.
-    """
-
-    name: str = field(validator=require_text)
-    function: MeasureFunction = field(converter=_measure_function)
-    expression: str | None = field(default=None, validator=require_text_or_none)
-    filter: str | None = field(default=None, validator=require_text_or_none)
-
-    def __attrs_post_init__(self) -> None:
-        if self.expression is None and self.function is not MeasureFunction.COUNT:
-            raise InvalidDefinitionError(
-                f"measure {self.name!r}: {self.function.value} needs an expression; only count can do without"
-            )
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the physical columns that hold it."""
-        if self.function is MeasureFunction.AVG:
-            return (f"{self.name}__sum", f"{self.name}__count")
-        return (self.name,)
-
-
-def _require_zone(_instance: Any, _attribute: "AttrsAttribute[Any]", value: str) -> None:
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError, TypeError):
-        raise InvalidDefinitionError(
-            f"zone={value!r} is not a time zone of the IANA database; write UTC or Europe/Berlin"
-        ) from None
-
-
-def _granularity(value: Granularity | str) -> Granularity:
-    return one_of(Granularity, value, "partition granularity")
-
-
-@frozen
-class PartitionBy:
-    """How an aggregate is cut into parts that are refreshed on their own.
-
-    expression   SQL that yields a DATE or TIMESTAMP per source row, or the name of an attribute.
-    granularity  the length of a period: day, week, month, quarter or year.
-    zone         the time zone in which periods begin; see the module's docstring for what the types mean.
-    name         the column's name in the view, where the attributes do not determine the period. Default: granularity.
-    """
-
-    expression: str = field(validator=require_text)
-    granularity: Granularity = field(converter=_granularity)
-    zone: str = field(default="UTC", validator=_require_zone)
-    name: str = field(default="")
-
-    def __attrs_post_init__(self) -> None:
-        if not self.name:
-            object.__setattr__(self, "name", self.granularity.value)
 
 
 def _parameters(value: Mapping[str, Scalar] | Iterable[tuple[str, Scalar]]) -> tuple[tuple[str, Scalar], ...]:
@@ -310,29 +210,41 @@ class AggregateDefinition:
 
         Not over project, type, subtype and blocked: they change nothing in the table.
         """
-        return _digest(
-            [
-                self.cube,
-                self.name,
-                [_source_parts(source) for source in self.sources],
-                [[join.kind.value, join.on] for join in self.joins],
-                [_source_parts(source) for source in self.dependencies],
-                sorted((name, repr(value)) for name, value in self.bound.items()),
-                self.structure_hash,
-            ]
-        )
+        return _digest(sorted(self.part_hashes.items()))
 
     @property
     def structure_hash(self) -> str:
-        """16 hex digits over the columns and how they are computed."""
+        """16 hex digits over the columns of the physical table and how they are computed."""
+        structural = ("attribute:", "measure:", "partition")
+        return _digest(sorted(item for item in self.part_hashes.items() if item[0].startswith(structural)))
+
+    @property
+    def part_hashes(self) -> dict[str, str]:
+        """16 hex digits for each part by name; `changes.classify_change` compares those of two definitions.
+
+        view                 what only the view shows: its name, the columns' order, the period's name.
+        rows                 which rows are read: sources, joins, filters, parameters.
+        dependencies         what else makes everything stale.
+        partition            how rows are cut into periods.
+        attribute:<name>, measure:<name>   one each.
+        """
         partition = self.partition
-        return _digest(
-            [
-                [[each.name, each.expression] for each in self.attributes],
-                [[each.name, each.function.value, each.expression, each.filter] for each in self.measures],
-                partition and [partition.expression, partition.granularity.value, partition.zone, partition.name],
-            ]
-        )
+        columns = [each.name for each in self.attributes], [each.name for each in self.measures]
+        parts: dict[str, Any] = {
+            "view": [self.cube, self.name, *columns, partition and partition.name],
+            "rows": [
+                [_source_parts(source) for source in self.sources],
+                [[join.kind.value, join.on] for join in self.joins],
+                sorted((name, repr(value)) for name, value in self.bound.items()),
+            ],
+            "dependencies": [_source_parts(source) for source in self.dependencies],
+            "partition": partition and [partition.expression, partition.granularity.value, partition.zone],
+        }
+        for attribute in self.attributes:
+            parts[f"attribute:{attribute.name}"] = attribute.expression
+        for measure in self.measures:
+            parts[f"measure:{measure.name}"] = [measure.function.value, measure.expression, measure.filter]
+        return {name: _digest(value) for name, value in parts.items()}
 
 
 def _source_parts(source: Source) -> list[str | None]:
