@@ -6,6 +6,7 @@ raise MissingExtraError with the remedy when they are not installed.
 
 from .access import Access, Anonymous, Authorize, Permission
 from .app import create_app
+from .families import Mounted
 from .serving import BindError, is_loopback, serve
 from .tokens import StaticTokens, Token, hash_token, load_tokens
 from .wire import WireEnvelope, WireHistoryPage, WireJob, job_to_wire
@@ -16,6 +17,7 @@ __all__ = [
     "Anonymous",
     "Authorize",
     "BindError",
+    "Mounted",
     "Permission",
     "StaticTokens",
     "Token",

@@ -11,18 +11,17 @@ A server that gives no raw path can serve plain ids only: an id with U+FFFD, or 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote, unquote_to_bytes
 
 from attrs import define, frozen
 
 from ..core.ids import OrgId
-from ._replies import Reply, RequestError
+from ._replies import Answer, RequestError
 from .access import Permission
 
 _MALFORMED_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_ORG: Final = "{orgId}"
 
 
 @frozen
@@ -66,28 +65,35 @@ def _decode(segment: bytes) -> str:
 
 @frozen
 class Call:
-    """A request that was admitted: for whom, and its query."""
+    """A request that was admitted: what its path names, its query, its body, and who sent it, if the host has said so."""
 
-    org_id: OrgId
-    query_string: bytes
+    parameters: Mapping[str, str]
+    query_string: bytes = b""
+    body: bytes = b""
+    user: str | None = None
+
+    @property
+    def org_id(self) -> OrgId:
+        """The organisation that the path names; checked before the call was made."""
+        return OrgId(self.parameters["orgId"])
 
 
 @frozen
 class Route:
-    """`handler` blocks; it is called in a thread, after the permission was granted."""
+    """`handler` blocks; it is called in a thread, after the permission was granted. None: open to everybody."""
 
     method: str
     path: str
-    permission: Permission
-    handler: Callable[[Call], Reply]
+    permission: Permission | None
+    handler: Callable[[Call], Answer]
 
 
 @frozen
 class Found:
-    """The routes of one path by method, and the organisation id that the path names (unchecked)."""
+    """The routes of one path by method, and what the path says for each `{name}` of theirs (unchecked)."""
 
     routes: Mapping[str, Route]
-    org_id: str
+    parameters: Mapping[str, str]
 
     def select(self, method: str) -> Route:
         """Raises RequestError (405)."""
@@ -99,42 +105,63 @@ class Found:
         return route
 
 
+@frozen
+class Pattern:
+    """A path with `{name}` segments: each of them takes one whole segment, whatever it holds."""
+
+    segments: tuple[str, ...]
+
+    def read(self, segments: Sequence[str]) -> dict[str, str] | None:
+        """What the names stand for in a path of as many segments; None if it is another path."""
+        names = {}
+        for wanted, given in zip(self.segments, segments, strict=True):
+            if _is_name(wanted):
+                names[wanted[1:-1]] = given
+            elif wanted != given:
+                return None
+        return names
+
+    def may_overflow(self, segments: Sequence[str]) -> bool:
+        """Whether the path may be this one with a `/` in what a name stands for: same head, more segments."""
+        head = next((at for at, each in enumerate(self.segments) if _is_name(each)), None)
+        return head is not None and len(segments) > head + 1 and tuple(segments[:head]) == self.segments[:head]
+
+
+def _is_name(segment: str) -> bool:
+    return segment.startswith("{")
+
+
 @define
 class RouteTable:
-    """All routes under all prefixes. Routes that share a path share an entry."""
+    """All routes under all prefixes, by the number of their segments. Routes that share a path share an entry."""
 
-    _entries: list[tuple[tuple[str, ...], dict[str, Route]]]
+    _entries: Mapping[int, Sequence[tuple[Pattern, Mapping[str, Route]]]]
 
     @classmethod
-    def build(cls, routes: Sequence[Route], prefixes: Sequence[str]) -> "RouteTable":
-        entries: dict[tuple[str, ...], dict[str, Route]] = {}
-        for prefix in prefixes:
-            for route in routes:
-                pattern = tuple((prefix + route.path).split("/")[1:])
-                entries.setdefault(pattern, {})[route.method] = route
-        return cls(list(entries.items()))
+    def build(cls, routes: Iterable[Route], prefixes: Sequence[str]) -> "RouteTable":
+        by_pattern: dict[Pattern, dict[str, Route]] = {}
+        for route in routes:
+            for prefix in prefixes:
+                pattern = Pattern(tuple((prefix + route.path).split("/")[1:]))
+                by_pattern.setdefault(pattern, {})[route.method] = route
+        entries: dict[int, list[tuple[Pattern, Mapping[str, Route]]]] = {}
+        for pattern, methods in by_pattern.items():
+            entries.setdefault(len(pattern.segments), []).append((pattern, methods))
+        return cls(entries)
 
     def find(self, path: RequestPath) -> Found:
         """Raises RequestError: 404 for an unknown path, 400 for an id that this server can not tell exactly."""
-        for pattern, routes in self._entries:
-            if len(pattern) == len(path.segments) and _agree(pattern, path.segments):
-                org_id = path.segments[pattern.index(_ORG)]
-                if not path.exact and "\ufffd" in org_id:
+        for pattern, routes in self._entries.get(len(path.segments), ()):
+            parameters = pattern.read(path.segments)
+            if parameters is not None:
+                if not path.exact and any("\ufffd" in value for value in parameters.values()):
                     raise _inexact()
-                return Found(routes, org_id)
-        if not path.exact and any(_overflows(pattern, path.segments) for pattern, _ in self._entries):
+                return Found(routes, parameters)
+        if not path.exact and any(
+            pattern.may_overflow(path.segments) for entry in self._entries.values() for pattern, _ in entry
+        ):
             raise _inexact()
         raise RequestError(404, "no such resource")
-
-
-def _agree(pattern: Sequence[str], segments: Sequence[str]) -> bool:
-    return all(wanted in (_ORG, segment) for wanted, segment in zip(pattern, segments, strict=False))
-
-
-def _overflows(pattern: Sequence[str], segments: Sequence[str]) -> bool:
-    """Whether the path may be this pattern with a `/` in its id: same head, more segments than the head and one id."""
-    head = pattern.index(_ORG) + 1
-    return len(segments) > head and _agree(pattern[:head], segments)
 
 
 def _inexact() -> RequestError:

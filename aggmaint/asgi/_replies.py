@@ -7,28 +7,66 @@ text, which may hold SQL or paths.
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import Factory, frozen
+from starlette.types import Scope, Send
 
-from ..errors import AggmaintError, InvalidOrgIdError, OrganizationNotFoundError, StoreError, UnknownOutcomeError
+from ..errors import (
+    AggmaintError,
+    InvalidOrgIdError,
+    OrganizationNotFoundError,
+    ScheduleNotFoundError,
+    StoreError,
+    UnknownOutcomeError,
+)
 from .wire import WireEnvelope
 
 HIDDEN: Final = "no such organisation, or no right to it"
 """One text for both, by intention: who has no right does not learn whether the organisation exists."""
 
 
+class Answer(Protocol):
+    """What a handler returns: a status, a media type, headers besides the usual ones, and a body to be encoded."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def media_type(self) -> str: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def encode(self, at: datetime) -> bytes:
+        """The body; `at` is the instant of the answer."""
+
+
+@frozen
+class Document:
+    """An answer outside of the envelope, in the format of its media type."""
+
+    content: bytes
+    media_type: str
+    status: int = 200
+    headers: Mapping[str, str] = Factory(dict)
+
+    def encode(self, at: datetime) -> bytes:  # noqa: ARG002 - its instant, if it has one, is in its content
+        return self.content
+
+
 @frozen
 class Reply:
-    """An answer to be sent: HTTP status, the envelope's code and message, and what it carries."""
+    """An answer in the envelope: HTTP status, the envelope's code and message, and what it carries."""
 
     status: int
     code: int
     message: str
     response: Any
     headers: Mapping[str, str] = Factory(dict)
+    media_type: str = "application/json"
 
     def encode(self, at: datetime) -> bytes:
         """The body. Lone surrogates in a task's own message become `?` instead of a failure."""
@@ -71,6 +109,29 @@ class RequestError(AggmaintError):
         return Reply(self.status, self.status, self.phrase, response, self.headers)
 
 
+@frozen
+class Encoded:
+    """An answer in bytes, as ASGI sends it."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+    async def send(self, scope: Scope, send: Send) -> None:
+        """To HEAD the headers of GET are sent, the length included, and no body."""
+        body = b"" if scope["method"] == "HEAD" else self.body
+        await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})
+        await send({"type": "http.response.body", "body": body})
+
+
+def encode(answer: Answer) -> Encoded:
+    """The answer in bytes, as of now. Long ones take a while: call it in a thread."""
+    body = answer.encode(datetime.now(UTC))
+    usual = ((b"content-type", answer.media_type.encode()), (b"content-length", str(len(body)).encode()))
+    more = ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items())
+    return Encoded(answer.status, (*usual, *more), body)
+
+
 def hidden() -> RequestError:
     return RequestError(404, HIDDEN)
 
@@ -81,6 +142,8 @@ def translate(error: Exception) -> RequestError:
         return error
     if isinstance(error, OrganizationNotFoundError):
         return hidden()
+    if isinstance(error, ScheduleNotFoundError):
+        return RequestError(404, "the organisation has no such schedule", details={"scheduleId": error.schedule_id})
     if isinstance(error, InvalidOrgIdError):
         return RequestError(400, error.message)
     if isinstance(error, UnknownOutcomeError):

@@ -1,27 +1,37 @@
 """`create_app`: the API as one ASGI application, to be served alone or mounted under any path of a host application.
 
-It starts nothing, stops nothing and keeps nothing: the engine's life is the host's business. Starlette is imported here
-when the function is called, so that `aggmaint.asgi` can be imported without it.
+Theory of operation. The app is put together from *families* of routes behind one set of guards:
+
+    SecurityHeaders › CsrfGuard › LastNet › Families ┬ Door: jobs, schedules, aggregates, operations (a table of routes)
+                                                     └ what is mounted: whatever serves pages, such as a dashboard
+
+A family that is mounted gets the engine, the admission (who may do what) and the threads that blocking calls run in, and is
+guarded like the rest. The app keeps nothing: every answer is read from the store. Unless it is asked to run the engine, it
+starts nothing and stops nothing. Starlette is imported here when the function is called, so that `aggmaint.asgi` can be
+imported without it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..engine import MaintenanceEngine
 from ..errors import InvalidValueError, MissingExtraError
 from .access import Authorize
+from .families import Families, Mounted, check_mount
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - the composition root: each part is named once, by keyword
     engine: MaintenanceEngine,
     *,
     authorize: Authorize,
     design_center_enabled: bool = True,
     manual_trigger_type: str | None = None,
     prefixes: Sequence[str] = ("", "/api/1.0"),
+    trusted_origins: Collection[str] = (),
+    mounted: Sequence[Mounted] = (),
 ) -> "ASGIApp":
     """The published routes over `engine`.
 
@@ -30,18 +40,12 @@ def create_app(
     manual_trigger_type    what manual jobs are called on the wire; "TimeBasedMaintenance" is what the original writes.
                            None: "ManualMaintenance", which is what happened.
     prefixes               every route answers under each of them.
+    trusted_origins        sites whose pages may start and change things with this site's cookies ("https://a.example").
+    mounted                further families of routes, each under its own path, such as the dashboard.
 
     Raises MissingExtraError without Starlette, InvalidValueError for an argument that can not work.
     """
-    if not callable(authorize):
-        raise InvalidValueError(
-            f"authorize={authorize!r} is not callable; give load_tokens(path), a function, or Anonymous() to admit all"
-        )
-    if manual_trigger_type == "":
-        raise InvalidValueError("manual_trigger_type is empty; give a trigger type, or None for ManualMaintenance")
-    for prefix in prefixes:
-        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
-            raise InvalidValueError(f"prefix {prefix!r} must be empty, or begin and not end with a slash")
+    _check(authorize, manual_trigger_type, prefixes)
     try:
         from starlette.routing import Router
 
@@ -52,7 +56,27 @@ def create_app(
         raise MissingExtraError("starlette", "asgi") from exc
     from ._handlers import Handlers
     from ._paths import RouteTable
+    from ._threads import Threads
+    from .admission import Admission
+    from .guards import CsrfGuard, LastNet, SecurityHeaders
 
-    handlers = Handlers(engine, design_center_enabled, manual_trigger_type)
-    door = Door(RouteTable.build(handlers.routes(), prefixes), authorize)
-    return Router(default=door, redirect_slashes=False)  # the router answers ASGI's lifespan events
+    threads = Threads()
+    admission = Admission(authorize, threads)
+    jobs = Handlers(engine, design_center_enabled, manual_trigger_type)
+    table = RouteTable.build(jobs.routes(), prefixes)
+    apps = {check_mount(each.path): each.build(engine, admission, threads) for each in mounted}
+    families = Families(apps, Door(table, admission, threads))
+    guarded = SecurityHeaders(CsrfGuard(LastNet(families), trusted_origins=trusted_origins))
+    return Router(default=guarded, redirect_slashes=False)  # the router answers ASGI's lifespan events
+
+
+def _check(authorize: Authorize, manual_trigger_type: str | None, prefixes: Sequence[str]) -> None:
+    if not callable(authorize):
+        raise InvalidValueError(
+            f"authorize={authorize!r} is not callable; give load_tokens(path), a function, or Anonymous() to admit all"
+        )
+    if manual_trigger_type == "":
+        raise InvalidValueError("manual_trigger_type is empty; give a trigger type, or None for ManualMaintenance")
+    for prefix in prefixes:
+        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+            raise InvalidValueError(f"prefix {prefix!r} must be empty, or begin and not end with a slash")

@@ -1,0 +1,32 @@
+"""Where blocking calls of the doors run: worker threads, a bounded number of them, never the event loop."""
+
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
+
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
+from anyio.to_thread import run_sync
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+THREADS_MAX: Final = 40
+"""Blocking calls at once in one app. Further ones wait in order, on the loop, where waiting costs little."""
+
+
+class Threads:
+    """At most `threads_max` blocking calls at once on each event loop that the app is used from."""
+
+    def __init__(self, threads_max: int = THREADS_MAX) -> None:
+        self._threads_max = threads_max
+        self._limiter: RunVar[CapacityLimiter] = RunVar("aggmaint.threads")  # limiters belong to one loop each
+
+    async def run(self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+        try:
+            limiter = self._limiter.get()
+        except LookupError:
+            limiter = CapacityLimiter(self._threads_max)
+            self._limiter.set(limiter)
+        if kwargs:
+            return await run_sync(lambda: function(*args, **kwargs), limiter=limiter)
+        return await run_sync(function, *args, limiter=limiter)

@@ -1,0 +1,58 @@
+"""Who comes in: asks the host's authoriser about a request, and turns its verdict into what the caller is told.
+
+One object for all families of routes. UNAUTHENTICATED is a 401 with `WWW-Authenticate: Bearer`; DENIED is the very 404 that
+an unknown organisation gets. A verdict that is no member of `Access`, and an exception, deny (500).
+"""
+
+import inspect
+from collections.abc import Awaitable
+from typing import Any, cast
+
+from starlette.requests import Request
+
+from ..core.ids import OrgId
+from ..errors import AggmaintError
+from ._replies import RequestError, hidden
+from ._threads import Threads
+from .access import Access, Authorize, Permission
+
+
+class InvalidVerdictError(AggmaintError, TypeError):
+    """An authoriser must return a member of aggmaint.asgi.Access; the request was denied."""
+
+
+class Admission:
+    """Asks `authorize`: a coroutine function on the loop, a plain function in a thread."""
+
+    def __init__(self, authorize: Authorize, threads: Threads) -> None:
+        self._authorize = authorize
+        self._threads = threads
+        call = getattr(authorize, "__call__", None)  # noqa: B004 - a callable object may have a coroutine function
+        self._is_async = inspect.iscoroutinefunction(authorize) or inspect.iscoroutinefunction(call)
+
+    async def admit(self, request: Request, org_id: OrgId, permission: Permission) -> None:
+        """Returns if the permission was granted. Raises RequestError: 401, or 404 as for an unknown organisation."""
+        verdict = await self.verdict(request, org_id, permission)
+        if verdict is Access.GRANTED:
+            return
+        if verdict is Access.DENIED:
+            raise hidden()
+        given = "authorization" in request.headers
+        error = "the bearer token is invalid or expired" if given else "missing bearer token"
+        raise RequestError(401, error, headers={"WWW-Authenticate": "Bearer"})
+
+    async def verdict(self, request: Request, org_id: OrgId, permission: Permission) -> Access:
+        """What the authoriser says, for families that ask about many organisations. Raises InvalidVerdictError."""
+        verdict: Any
+        if self._is_async:
+            verdict = await cast(Awaitable[Access], self._authorize(request, org_id, permission))
+        else:
+            verdict = await self._threads.run(self._authorize, request, org_id, permission)
+            if inspect.isawaitable(verdict):
+                verdict = await verdict
+        if not isinstance(verdict, Access):
+            raise InvalidVerdictError(
+                f"authorize returned a {type(verdict).__name__}; it must return a member of aggmaint.asgi.Access. "
+                "The request was denied"
+            )
+        return verdict
