@@ -3,10 +3,12 @@
     details = {"schema", "decisions": [see decisions_to_json],
                "steps": [{"action", "aggregate", "definition_id", "instance_id", "table", "partitions": [keys], "rows",
                           "seconds", "outcome": "done" | "failed", "error": null | words}],
-               "findings": [{"code", "weight", "subject", "aggregate", "definition_id", "partitions": [keys], "message"}]}
+               "findings": [{"code", "weight", "subject", "aggregate", "definition_id", "partitions": [keys], "message"}],
+               "aggregates": [{"definition_id", "rows", "partitions", "stale_partitions"}]}
 
 Findings are the decisions of weight `finding` and `problem`, the failed steps (code `step_failed`), and definitions in
-quarantine (code `definition_quarantined`).
+quarantine (code `definition_quarantined`). `aggregates` says how large each was when the run ended: inventories are
+kept for the newest job only, reports for as long as their jobs.
 """
 
 from collections import Counter
@@ -104,6 +106,7 @@ def make_report(
             *(_failed_step(each) for each in failures),
             *(_quarantine(each) for each in inventory["definitions"] if each["id"] in quarantined),
         ],
+        "aggregates": [_size(each) for each in inventory["definitions"]],
     }
     return MaintenanceReport(
         complete=all(each.definition_id in quarantined for each in errors),
@@ -128,6 +131,13 @@ def _findings(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
         }
         for entry in decisions_to_json(told)
     ]
+
+
+def _size(definition: Mapping[str, Any]) -> dict[str, Any]:
+    return {"definition_id": definition["id"], **{key: definition[key] for key in _SIZES}}
+
+
+_SIZES = ("rows", "partitions", "stale_partitions")
 
 
 def _quarantine(definition: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,7 @@ class MaintenanceRun:
             failed=failed,
             observed_at=self._context.now(),
             failures_in_row=counts,
+            dialect=self._dialect,
         )
         return make_report(plan, self._results, inventory, quarantined(counts, manual=self._context.manual))
 

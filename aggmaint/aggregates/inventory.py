@@ -8,6 +8,8 @@ A job writes it when it ends; CLI, HTTP routes and dashboard read it. Its shape 
                       "status": "active" | "pending" | "invalid", "reason": code, "message": words,
                       "view": "schema.view", "view_schema", "view_name", "definition_hash",
                       "attributes": [{"name", "type": "dimension" | "measure"}],
+                      "sources": [the tables and files that it reads],
+                      "sql": null | what computes it, at most 4,000 characters,
                       "partition": null | {"expression", "granularity", "zone"},
                       "rows", "partitions", "stale_partitions",
                       "last_build": null | {"started_at", "ended_at", "published_at", "duration_ms", "rows"},
@@ -27,14 +29,17 @@ from datetime import datetime
 from typing import Any
 
 from .decisions import Decision, MaintenancePlan, Subject
+from .expressions import ExpressionError
 from .model import AggregateDefinition, DefinitionStatus, InstanceStatus
 from .observation import InstanceRecord, PartitionRecord, active_instance
 from .reasons import Reason, Weight
+from .sql import select_sql
 
 VERSION = 1
+SQL_CHARACTERS_MAX = 4000
 
 
-def make_inventory(
+def make_inventory(  # noqa: PLR0913 - the parts of a report, each by keyword
     plan: MaintenancePlan,
     definitions: Sequence[AggregateDefinition],
     instances: tuple[InstanceRecord, ...],
@@ -42,10 +47,12 @@ def make_inventory(
     failed: Mapping[str, str],
     observed_at: datetime,
     failures_in_row: Mapping[str, int] | None = None,
+    dialect: str | None = None,
 ) -> dict[str, Any]:
     """The inventory after a plan's run. `instances` are as it left them; `failed`: what broke, by definition id.
 
-    `failures_in_row`: how many runs in a row, this one included, failed with a definition as it is now.
+    `failures_in_row`: how many runs in a row, this one included, failed with a definition as it is now. `dialect`: of the
+    SQL that is told of each definition; None: none is told.
     """
     schema, decisions = plan.schema, plan.decisions
     by_id = {each.id: each for each in definitions}
@@ -67,6 +74,7 @@ def make_inventory(
                     each, schema, instances, own[each.id], partitions.get(each.id, {}), failed=failed.get(each.id)
                 ),
                 "failures_in_row": (failures_in_row or {}).get(each.id, 0),
+                "sql": None if dialect is None else _sql(each, dialect),
             }
             for each in ordered
         ],
@@ -107,6 +115,7 @@ def _definition(
             *({"name": each.name, "type": "dimension"} for each in definition.attributes),
             *({"name": each.name, "type": "measure"} for each in definition.measures),
         ],
+        "sources": list(dict.fromkeys(each.label for each in (*definition.sources, *definition.dependencies))),
         "partition": partition
         and {
             "expression": partition.expression,
@@ -124,6 +133,15 @@ def _definition(
         "invalidation_reason": next((each.reason for each in reversed(mine) if each.reason), None),
         "partition_states": states,
     }
+
+
+def _sql(definition: AggregateDefinition, dialect: str) -> str | None:
+    """What computes the whole aggregate; None for a definition that can not be used. For people: long SQL is cut."""
+    try:
+        sql = select_sql(definition, dialect)
+    except ExpressionError:
+        return None
+    return sql if len(sql) <= SQL_CHARACTERS_MAX else sql[: SQL_CHARACTERS_MAX - 1] + "…"
 
 
 def _status(

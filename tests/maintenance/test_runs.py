@@ -295,6 +295,9 @@ def test_the_inventory_tells_how_all_stands(lab: Lab) -> None:
     assert first["last_build"]["rows"] == first["rows"] == 13
     assert {each["status"] for each in inventory["instances"]} == {"active"}
     assert inventory["observed_at"].endswith("Z")
+    assert first["sources"] == ["sales"] and first["sql"].startswith("SELECT ")
+    sizes = {each["definition_id"]: each for each in report.details["aggregates"]}
+    assert sizes[first["id"]] == {"definition_id": first["id"], "rows": 13, "partitions": 5, "stale_partitions": 0}
 
 
 def test_instants_in_the_ledger_are_utc(lab: Lab) -> None:
