@@ -58,6 +58,7 @@ def full_document(document: OrgSnapshot, change_id: str, lease: Lease) -> OrgSna
         spread_s=0.1,
         key="acme/s-1",
         last_slot=2**40,
+        slots_after=2**40 + 3,
         next_slot=2**41,
         next_start=2**41 + 1,
         skipped=1,

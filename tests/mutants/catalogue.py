@@ -155,8 +155,8 @@ MUTANTS = (
     Mutant(
         "pause drops everything",
         "aggmaint/core/administering.py",
-        "if doc.pending and doc.pending.trigger.kind is TriggerKind.TIME:",
-        "if doc.pending:",
+        "if waiting is None or waiting.trigger.kind is not TriggerKind.TIME:",
+        "if waiting is None:",
         "tests/core/test_deciding.py::test_every_sequence_keeps_the_invariants",
     ),
     Mutant(
