@@ -4,12 +4,13 @@ The base of `MaintenanceEngine`; it knows how an organisation's document is chan
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 from uuid import uuid4
 
 from ._committing import Committer, Settled
+from ._use_buffer import UseBuffer
 from .core import administering, deciding
 from .core.cron import hash_key
 from .core.ids import JobId, OrgId, ScheduleId, parse_org_id
@@ -19,6 +20,7 @@ from .core.organization import OrgSnapshot
 from .core.outcomes import Finished, Refused
 from .core.schedule import Pause, Schedule, new_schedule
 from .core.steps import Basis, Decision
+from .core.use import Use, check_definition_name
 from .errors import OrganizationNotFoundError
 
 Answer = TypeVar("Answer")
@@ -30,6 +32,7 @@ class Administration(ABC):
     """See `MaintenanceEngine`, which is the class to use."""
 
     _committer: Committer
+    _uses: UseBuffer
     _auto_register: bool
 
     # -- organisations -------------------------------------------------------------------------------------------------
@@ -85,6 +88,25 @@ class Administration(ABC):
         return self._administer(
             org_id, lambda doc, basis: administering.decide_mark(doc, source, starts_at, ends_at, basis)
         )
+
+    def record_use(self, org_id: str, uses: Mapping[str, tuple[int, datetime]]) -> None:
+        """Tell how often definitions' aggregates were used: `{definition: (count, last_at)}`, a definition being its id or
+        `cube.name`, `count` what is new since you last told, `last_at` aware UTC. Cheap: it counts in memory.
+
+        Written to the store about once a minute by `tick`, and by `close`; carried into the warehouse by the next job.
+        A crash of this process loses at most what was told since the last time; nothing counts twice. Raises
+        InvalidValueError. Uses of an organisation that is not registered are dropped with a warning (auto_register
+        registers it).
+        """
+        told = {check_definition_name(name): Use(count, last_at) for name, (count, last_at) in uses.items()}
+        self._uses.add(parse_org_id(org_id), told)
+
+    def flush_uses(self) -> bool:
+        """Write what `record_use` counted now: for hosts that neither start the engine nor tick.
+
+        False: not all could be written; it is kept for the next time.
+        """
+        return self._uses.flush()
 
     def raise_generation(self, org_id: str, *, at_least: int = 1) -> int:
         """Recovery after the job store was lost or restored: its fences will outrank those of earlier generations."""

@@ -24,6 +24,7 @@ from ._administration import Administration
 from ._committing import Committer, Listener
 from ._running import Runner
 from ._slots import Slots
+from ._use_buffer import UseBuffer
 from .clock import Clock, SystemClock
 from .core import deciding
 from .core.ids import JobId, parse_org_id
@@ -120,6 +121,7 @@ class MaintenanceEngine(Administration):
             wake=self._wake,
         )
         self._auto_register = auto_register
+        self._uses = UseBuffer(self._committer, self._register if auto_register else None)
         self._scheduler = scheduler
         store.prepare()
 
@@ -143,6 +145,7 @@ class MaintenanceEngine(Administration):
         if self._scheduler is not None and not isinstance(self._scheduler, Default):
             self._scheduler.stop(timeout_s)
         stopped = self._runner.close(max(0.0, give_up_at - time.monotonic()))
+        self._uses.flush()
         if self._own_executor is not None:
             self._own_executor.shutdown(wait=False)
         return stopped
@@ -284,8 +287,9 @@ class MaintenanceEngine(Administration):
 
         Slots are noticed at once, however many are due; requests are claimed the longest waiting first. Passes over what
         is due until a pass changes nothing (and meets no other engine, a bounded number of times). With `executor=None` the
-        jobs run inside this call.
+        jobs run inside this call. Use counts are written to the store once a minute.
         """
+        self._uses.flush_if_due()
         granted = changed = met = 0
         while True:
             due = self._store.find_due(DUE_WINDOW if met else DUE_BATCH)

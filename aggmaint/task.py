@@ -14,8 +14,18 @@ from attrs import Factory, frozen
 from .core.ids import OrgId
 from .core.job import Fence, MaintenanceJob, StepError
 from .core.marks import ChangeMark
+from .core.use import DefinitionUse
 
-__all__ = ["ChangeMark", "ContextWrapper", "Fence", "MaintenanceReport", "MaintenanceTask", "StepError", "TaskContext"]
+__all__ = [
+    "ChangeMark",
+    "ContextWrapper",
+    "DefinitionUse",
+    "Fence",
+    "MaintenanceReport",
+    "MaintenanceTask",
+    "StepError",
+    "TaskContext",
+]
 
 
 Answer = TypeVar("Answer")
@@ -68,6 +78,13 @@ class TaskContext(Protocol):
     @property
     def marks(self) -> Sequence[ChangeMark]:
         """Ranges of sources that are known to have changed, as of this job's start. Hints: look elsewhere too."""
+
+    @property
+    def uses(self) -> Sequence[DefinitionUse]:
+        """Uses of definitions that wait to be carried, as of this job's start. A complete report says that they were.
+
+        An entry may come again, grown (same `definition` and `born`): count what it has grown by.
+        """
 
     @property
     def lost(self) -> bool:
@@ -136,6 +153,10 @@ class ContextWrapper:
     @property
     def marks(self) -> Sequence[ChangeMark]:
         return self._context.marks
+
+    @property
+    def uses(self) -> Sequence[DefinitionUse]:
+        return self._context.uses
 
     @property
     def lost(self) -> bool:

@@ -28,6 +28,7 @@ from .core.outcomes import Finished, Lost, Renewed
 from .core.report import report_text
 from .core.steps import Basis, Decision, Ending
 from .core.trigger import TriggerKind
+from .core.use import DefinitionUse
 from .errors import (
     AggmaintError,
     DeadlineExceededError,
@@ -71,6 +72,7 @@ class JobRun:
         self._running: RunningJob = document.running
         self._inventory_job_id = document.inventory_job_id
         self._marks = tuple(mark for mark in document.marks if mark.number <= document.running.marks_seen)
+        self._uses = document.uses
         self._committer = committer
         self._self_renewing = self_renewing
         self._renewed_s = self._written_s = asked_s
@@ -112,6 +114,10 @@ class JobRun:
     @property
     def marks(self) -> Sequence[ChangeMark]:
         return self._marks
+
+    @property
+    def uses(self) -> Sequence[DefinitionUse]:
+        return self._uses
 
     @property
     def lost(self) -> bool:

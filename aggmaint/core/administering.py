@@ -7,7 +7,7 @@ it was. Pruning forgets the longest prefix of old jobs; fences stay dense, so hi
 are idempotent: asked twice they are done once.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from attrs import evolve
@@ -24,6 +24,7 @@ from .schedule import Pause, Schedule, activate, restart_after
 from .settings import JobSettings
 from .steps import Basis, Decision, Draft
 from .trigger import TriggerKind
+from .use import Use, add_uses
 
 
 def decide_pause(doc: OrgSnapshot, basis: Basis, *, by: str, reason: str) -> Decision[Pause]:
@@ -151,7 +152,7 @@ def decide_remove(doc: OrgSnapshot, basis: Basis) -> Decision[Refused | None]:
         left_s = doc.running.lease.left_s(basis.time)
         return Decision(None, Refused(doc.org_id, RefusalReason.BUSY, doc.running.job, left_s))
     draft = Draft(doc, basis)
-    draft.set(removed_at=basis.time.wall_at, pending=None, marks=(), inventory_job_id=None)
+    draft.set(removed_at=basis.time.wall_at, pending=None, marks=(), uses=(), inventory_job_id=None)
     return Decision(draft.change(), None)
 
 
@@ -163,6 +164,16 @@ def decide_mark(
     draft = Draft(doc, basis)
     draft.set(marks=add_mark(doc.marks, mark), last_mark=mark.number)
     return Decision(draft.change(), mark)
+
+
+def decide_uses(doc: OrgSnapshot, told: Mapping[str, Use], basis: Basis) -> Decision[int]:
+    """Remember that definitions were used; the answer is the number of this use. Nothing told: nothing is written."""
+    draft = Draft(doc, basis)
+    if told:
+        number, now = doc.last_use + 1, basis.time.wall_at
+        uses = add_uses(doc.uses, told, number=number, change_id=basis.change_id, now=now)
+        draft.set(uses=uses, last_use=number)
+    return Decision(draft.change(), draft.doc.last_use)
 
 
 def needs_pruning(doc: OrgSnapshot, time: StoreTime, settings: JobSettings) -> bool:

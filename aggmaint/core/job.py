@@ -138,8 +138,8 @@ class Progress:
 class RunningJob:
     """The job in progress as the organisation's document holds it: the job, its lease, and what may change meanwhile.
 
-    `demand_seen` is the demand per cube at the grant, and `marks_seen` the newest change mark: what a complete done job
-    will have covered.
+    `demand_seen` is the demand per cube at the grant, `marks_seen` the newest change mark and `uses_seen` the newest use:
+    what a complete done job will have covered.
     """
 
     job: MaintenanceJob
@@ -149,3 +149,4 @@ class RunningJob:
     marks_seen: int = 0
     cancel_requested: bool = False
     progress: Progress | None = None
+    uses_seen: int = 0

@@ -12,6 +12,7 @@ What is owed:   `demand` per cube, the highest update number asked for, against 
 When to look:   `notice_at`, the earliest wall instant at which a slot is due, and `waiting`, since when a request could be
                 claimed. Lapsed leases are found by steady time instead, so a jump of the wall clock rescues nobody.
 What is hinted: `marks`, ranges of sources that the host knows to have changed (marks.py).
+What is counted: `uses` of definitions, on their way to the ledger (use.py).
 What is kept:   history from `pruned_through` on; a removed organisation keeps its fences and cursors as a tombstone.
 """
 
@@ -29,6 +30,7 @@ from .job import Fence, MaintenanceJob, RunningJob
 from .marks import ChangeMark
 from .schedule import Pause, Schedule
 from .trigger import Trigger
+from .use import DefinitionUse
 
 CHANGE_IDS_MAX = 32
 
@@ -92,6 +94,8 @@ class OrgSnapshot:
     pruned_through: int = 0
     oldest_ended_at: datetime | None = field(default=None, validator=require_utc)
     removed_at: datetime | None = field(default=None, validator=require_utc)
+    uses: tuple[DefinitionUse, ...] = ()
+    last_use: int = 0
 
     @property
     def uncovered(self) -> Mapping[str, int]:

@@ -27,6 +27,7 @@ from .schedule import Execution, Pause, Schedule, SlotFate, is_due, notice, rene
 from .settings import JobSettings
 from .transitions import EVENT_BY_CODE, JobEvent, advance
 from .trigger import TIME_BASED, CubeUpdate, TriggerKind, cube_update_trigger
+from .use import not_carried
 
 STREAK_CODES: Final = frozenset({FailureCode.ERROR, FailureCode.TIMEOUT, FailureCode.ABANDONED})
 """Failures that call for a back-off. Cancelled and shut down are somebody's wish."""
@@ -184,7 +185,14 @@ def claim(draft: Draft, grant: Grant | None) -> None:
     settings = draft.basis.settings
     lease = Lease(time.boot, time.steady_s + settings.lease_s, time.steady_s + settings.deadline_s)
     draft.set(
-        running=RunningJob(job, lease, options=pending.options, demand_seen=doc.demand, marks_seen=doc.last_mark),
+        running=RunningJob(
+            job,
+            lease,
+            options=pending.options,
+            demand_seen=doc.demand,
+            marks_seen=doc.last_mark,
+            uses_seen=doc.last_use,
+        ),
         pending=None,
         last_fence=job.fence.number,
         schedules=tuple(_executed(schedule, pending.slots, job) for schedule in doc.schedules),
@@ -225,6 +233,7 @@ def end(draft: Draft, running: RunningJob, ending: Ending) -> MaintenanceJob:
         draft.set(
             covered=_covered(draft.doc, running),
             marks=tuple(mark for mark in draft.doc.marks if mark.number > running.marks_seen),
+            uses=not_carried(draft.doc.uses, running.uses_seen),
             failure_streak=0,
             not_before_at=None,
         )

@@ -14,6 +14,7 @@ from ..core.marks import ChangeMark
 from ..core.organization import Request
 from ..core.schedule import Execution, Pause, Schedule
 from ..core.trigger import Trigger
+from ..core.use import DefinitionUse
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -147,3 +148,12 @@ def mark_to_json(mark: ChangeMark) -> list[Any]:
 def mark_from_json(data: list[Any]) -> ChangeMark:
     number, source, starts_us, ends_us = data
     return ChangeMark(number, source, opt_from_us(starts_us), opt_from_us(ends_us))
+
+
+def use_to_json(use: DefinitionUse) -> list[Any]:
+    return [use.definition, use.born, use.changed, use.count, to_us(use.last_at)]
+
+
+def use_from_json(data: list[Any]) -> DefinitionUse:
+    definition, born, changed, count, last_us = data
+    return DefinitionUse(definition, born, changed, count, from_us(last_us))

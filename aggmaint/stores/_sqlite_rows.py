@@ -18,7 +18,7 @@ ORG_COLUMNS: Final = (
     "org_id, revision, change_ids, generation, last_fence, job_id, lease_boot, lease_until_s, deadline_s, lapse_s, "
     "cancel_requested, run, pending, demand, covered, schedules, enabled, paused, failure_streak, not_before_us, "
     "inventory_job_id, marks, last_mark, pruned_through, oldest_ended_us, removed_at_us, notice_at_us, claim_at_us, "
-    "claim_held"
+    "claim_held, uses, last_use"
 )
 
 
@@ -100,6 +100,8 @@ def org_to_row(doc: OrgSnapshot) -> tuple[Any, ...]:
         codec.opt_to_us(doc.notice_at),
         codec.to_us(waiting.at) if waiting else None,
         int(waiting.held) if waiting else None,
+        codec.dumps([codec.use_to_json(use) for use in doc.uses]),
+        doc.last_use,
     )
 
 
@@ -107,7 +109,7 @@ def org_from_row(row: Sequence[Any], job: MaintenanceJob | None) -> OrgSnapshot:
     """The document of an organisation's row; `job` is the row of history that its job_id names."""
     org_id, revision, change_ids, generation, last_fence, _, boot, until_s, deadline_s, _, cancel, run, *rest = row
     pending, demand, covered, schedules, enabled, paused, streak, not_before, inventory_job_id, *rest = rest
-    marks, last_mark, pruned_through, oldest_ended, removed_at, *_ = rest
+    marks, last_mark, pruned_through, oldest_ended, removed_at, _, _, _, uses, last_use = rest
     running = _running(job, Lease(boot, until_s, deadline_s), json.loads(run), bool(cancel)) if job else None
     return OrgSnapshot(
         org_id=OrgId(org_id),
@@ -130,14 +132,23 @@ def org_from_row(row: Sequence[Any], job: MaintenanceJob | None) -> OrgSnapshot:
         pruned_through=pruned_through,
         oldest_ended_at=codec.opt_from_us(oldest_ended),
         removed_at=codec.opt_from_us(removed_at),
+        uses=tuple(codec.use_from_json(use) for use in json.loads(uses)),
+        last_use=last_use,
     )
 
 
 def _run_to_json(running: RunningJob) -> dict[str, Any]:
     progress = running.progress and codec.progress_to_json(running.progress)
-    return {"options": running.options, "seen": running.demand_seen, "marks": running.marks_seen, "progress": progress}
+    return {
+        "options": running.options,
+        "seen": running.demand_seen,
+        "marks": running.marks_seen,
+        "uses": running.uses_seen,
+        "progress": progress,
+    }
 
 
 def _running(job: MaintenanceJob, lease: Lease, run: dict[str, Any], cancel_requested: bool) -> RunningJob:
     progress = run["progress"] and codec.progress_from_json(run["progress"])
-    return RunningJob(job, lease, run["options"], run["seen"], run["marks"], cancel_requested, progress)
+    uses_seen = run.get("uses", 0)  # absent in a row that was written before uses were counted
+    return RunningJob(job, lease, run["options"], run["seen"], run["marks"], cancel_requested, progress, uses_seen)

@@ -105,7 +105,18 @@ def m001_first(db: Database) -> None:
             db.conn.execute(statement)
 
 
+@MIGRATIONS()
+def m002_uses(db: Database) -> None:
+    db.conn.execute("ALTER TABLE aggmaint_organization ADD COLUMN uses TEXT NOT NULL DEFAULT '[]'")  # JSON
+    db.conn.execute("ALTER TABLE aggmaint_organization ADD COLUMN last_use INTEGER NOT NULL DEFAULT 0")
+
+
+def applied_migrations(db: Database) -> list[str]:
+    """Names of what was applied to this database, in order; empty for a new one."""
+    return [migration.name for migration in MIGRATIONS.applied(db)]
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Names that were applied to this database and that this version does not know."""
     known = {migration.name for migration in MIGRATIONS.pending(Database(memory=True))}
-    return [migration.name for migration in MIGRATIONS.applied(db) if migration.name not in known]
+    return [name for name in applied_migrations(db) if name not in known]

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from sqlite_utils.db import Database
 
@@ -39,7 +40,7 @@ from . import _codec as codec
 from ._sqlite_connection import Connections, refuse_network_file_system
 from ._sqlite_due import find_due
 from ._sqlite_rows import JOB_COLUMNS, ORG_COLUMNS, job_from_row, job_to_row, marks, org_from_row, org_to_row
-from ._sqlite_schema import MIGRATIONS, unknown_migrations
+from ._sqlite_schema import MIGRATIONS, applied_migrations, unknown_migrations
 
 _VARIABLES_MAX: Final = 500
 _OFFSET_MAX: Final = 2**62
@@ -84,9 +85,24 @@ class SQLiteStore:
             refuse_network_file_system(self._connections.path)
 
     def prepare(self) -> None:
-        """Create the schema, or check that it is this version's. Raises StoreSchemaError for a newer one."""
+        """Create the schema, or bring an older one up to date after a copy, `<file>.bak-<its version>`.
+
+        Raises StoreSchemaError for a newer one.
+        """
         if not self._connections.read(lambda connection: self._check(connection)):
+            self._connections.read(self._copy)
             self._connections.write(self._migrate)
+
+    def _copy(self, connection: sqlite3.Connection) -> None:
+        """Keep an older schema's file as it is: one snapshot, whole or not at all. An empty file needs none."""
+        applied = applied_migrations(Database(connection, execute_plugins=False))
+        if not applied:
+            return
+        copy = self._connections.path.with_name(f"{self._connections.path.name}.bak-{applied[-1]}")
+        if not copy.exists():
+            beside = copy.with_name(f"{copy.name}.{uuid4().hex[:8]}")
+            connection.execute("VACUUM INTO ?", (str(beside),))
+            beside.replace(copy)
 
     def _check(self, connection: sqlite3.Connection) -> bool:
         database = Database(connection, execute_plugins=False)

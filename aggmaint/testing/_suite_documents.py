@@ -14,12 +14,13 @@ from ..core.marks import ChangeMark
 from ..core.organization import OrgChange, OrgSnapshot, Request
 from ..core.schedule import Execution, Pause, Schedule
 from ..core.trigger import Trigger
+from ..core.use import DefinitionUse
 from ..store import Committed, DueOrgs, JobQuery, Loaded, OrgQuery
 from ._expect import comes_true, equal, holds
 from ._suite_base import ACME, OTHER, SuiteBase
 from .clocks import NOON
 from .driving import Driver
-from .operations import AddSchedule, Ask, Finish, Mark, SetPause, Update
+from .operations import AddSchedule, Ask, Finish, Mark, SetPause, Update, Use
 from .strategies import HOSTILE_ORG_IDS, histories
 
 EXACT: Final = NOON.replace(hour=1, minute=2, second=3, microsecond=456_789)
@@ -67,7 +68,9 @@ def full_document(document: OrgSnapshot, change_id: str, lease: Lease) -> OrgSna
         latest_execution=Execution(JobId("before"), EXACT),
     )
     options: dict[str, Any] = {"a": [1, None, True, 0.1, "ü\ud800", {"b": []}], "": {}}
-    running = RunningJob(job, lease, options, {"Größe": 2**70}, 5, True, Progress("build", 1, None, "12 of ∞", EXACT))
+    running = RunningJob(
+        job, lease, options, {"Größe": 2**70}, 5, True, Progress("build", 1, None, "12 of ∞", EXACT), 7
+    )
     return OrgSnapshot(
         org_id=org_id,
         revision=document.revision + 1,
@@ -89,6 +92,8 @@ def full_document(document: OrgSnapshot, change_id: str, lease: Lease) -> OrgSna
         pruned_through=0,
         oldest_ended_at=LONG_AGO,
         removed_at=EXACT,
+        uses=(DefinitionUse("*", "change-1", 6, 2**70, EXACT), DefinitionUse("Größe.ü", change_id, 8, 0, LONG_AGO)),
+        last_use=8,
     )
 
 
@@ -162,12 +167,23 @@ class DocumentChecks(SuiteBase):
     def test_load_gives_back_fields_that_were_cleared(self) -> None:
         """What is absent in the newest document is absent: nothing of an older one shines through."""
         driver = self.driver
-        for operation in (Mark(), Update(free=False), SetPause(), AddSchedule(), Ask(options={"a": 1}), Finish()):
+        for operation in (
+            Mark(),
+            Use(),
+            Update(free=False),
+            SetPause(),
+            AddSchedule(),
+            Ask(options={"a": 1}),
+            Finish(),
+        ):
             driver.do(ACME, operation)
         empty = OrgSnapshot(ACME, last_fence=driver.document(ACME).last_fence)
         parts = {
             name: getattr(empty, name)
-            for name in ("pending", "demand", "covered", "schedules", "paused", "marks", "oldest_ended_at", "last_mark")
+            for name in (
+                *("pending", "demand", "covered", "schedules", "paused", "marks", "oldest_ended_at", "last_mark"),
+                *("uses", "last_use"),
+            )
         }
         change = driver.edited(ACME, **parts)
         equal(driver.keep(change), driver.document(ACME), "a document whose fields were cleared")

@@ -17,6 +17,7 @@ from ..core.outcomes import IfBusy
 from ..core.schedule import Pause, new_schedule
 from ..core.steps import Basis, Decision, Ending, Grant
 from ..core.trigger import MANUAL, CubeUpdate, Trigger
+from ..core.use import Use as UseOf
 
 NOBODYS_JOB: Final = JobId("nobody's")
 NOTHING: Final[Decision[Any]] = Decision(None, None)
@@ -215,6 +216,19 @@ class Mark:
             starts_at = basis.time.wall_at + timedelta(hours=self.hours)
         ends_at = starts_at and starts_at + timedelta(hours=1)
         return administering.decide_mark(doc, self.source, starts_at, ends_at, basis)
+
+
+@frozen
+class Use:
+    """A definition was used `count` times, the last time `ago_s` before now."""
+
+    definition: str = "sales.by_day"
+    count: int = 1
+    ago_s: float = 0.0
+
+    def decide(self, doc: OrgSnapshot, basis: Basis, _grant: Grant, /) -> Decision[Any]:
+        last_at = basis.time.wall_at - timedelta(seconds=self.ago_s)
+        return administering.decide_uses(doc, {self.definition: UseOf(self.count, last_at)}, basis)
 
 
 @frozen

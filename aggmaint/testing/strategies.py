@@ -172,6 +172,9 @@ def administrative_operations() -> st.SearchStrategy[Operation]:
         st.builds(op.Activate, st.integers(0, 3), st.booleans()),
         st.builds(op.PauseSchedule, st.integers(0, 3), st.booleans()),
         st.builds(op.Mark, st.sampled_from(["orders", "Größe"]), st.none() | st.integers(-9, 9)),
+        st.builds(
+            op.Use, st.sampled_from(["sales.by_day", "Größe"]), st.integers(0, 3), st.sampled_from([0.0, -9.0, 9e5])
+        ),
         st.sampled_from([op.Remove(), op.Register(), op.Register(), op.Register()]),
         st.builds(op.Recover, st.integers(1, 5)),
         st.builds(op.Lapse, st.just(1e6), st.none() | st.just("another life")),

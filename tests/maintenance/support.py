@@ -20,6 +20,7 @@ from aggmaint.aggregates.policy import Policy
 from aggmaint.core.ids import OrgId
 from aggmaint.core.job import Fence, MaintenanceJob
 from aggmaint.core.marks import ChangeMark
+from aggmaint.core.use import DefinitionUse
 from aggmaint.maintenance import AggregateMaintenance
 from aggmaint.task import MaintenanceReport
 from aggmaint.warehouses.duckdb import DuckDBOptions, DuckDBWarehouse
@@ -44,6 +45,7 @@ class FakeContext:
     generation: int = 0
     manual: bool = True
     inventory: Mapping[str, Any] | None = None
+    told: Sequence[DefinitionUse] = ()
 
     def last_inventory(self) -> Mapping[str, Any] | None:
         return self.inventory
@@ -63,6 +65,10 @@ class FakeContext:
     @property
     def marks(self) -> Sequence[ChangeMark]:
         return ()
+
+    @property
+    def uses(self) -> Sequence[DefinitionUse]:
+        return self.told
 
     @property
     def lost(self) -> bool:

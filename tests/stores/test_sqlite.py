@@ -309,6 +309,41 @@ def test_a_directory_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "no").exists()
 
 
+def test_an_older_file_is_brought_up_to_date_after_a_copy(path: Path, clock: ManualClock) -> None:
+    """A file as the first version left it, with a job in progress: nothing is lost, and the copy is as it was."""
+    older = SQLiteStore(path, clock=clock)
+    older.prepare()
+    driver = Driver(older)
+    driver.register("acme")
+    driver.start("acme")
+    before = driver.document("acme")
+    assert before.running is not None
+    older.close()
+    raw = sqlite3.connect(path)
+    for column in ("uses", "last_use"):
+        raw.execute(f"ALTER TABLE aggmaint_organization DROP COLUMN {column}")
+    (guard,) = raw.execute("SELECT sql FROM sqlite_schema WHERE name = 'aggmaint_organization_monotone'").fetchone()
+    raw.execute("DROP TRIGGER aggmaint_organization_monotone")
+    raw.execute("UPDATE aggmaint_organization SET run = json_remove(run, '$.uses')")
+    raw.execute(guard)
+    raw.execute("DELETE FROM _sqlite_migrations WHERE name = 'm002_uses'")
+    raw.commit()
+    raw.close()
+
+    newer = SQLiteStore(path, clock=clock)
+    newer.prepare()
+    newer.prepare()
+    assert newer.load([OrgId("acme")]).snapshots[OrgId("acme")] == before
+    Driver(newer).change("acme", Finish(True, None, True, "{}", None))
+    newer.close()
+    copies = sorted(each.name for each in path.parent.iterdir() if ".bak-" in each.name)
+    assert copies == [f"{path.name}.bak-m001_first"]
+    copy = sqlite3.connect(path.parent / copies[0])
+    assert copy.execute("SELECT status FROM aggmaint_job").fetchall() == [("inprogress",)]
+    assert "uses" not in {row[1] for row in copy.execute("PRAGMA table_info(aggmaint_organization)")}
+    copy.close()
+
+
 def test_a_newer_schema_is_refused_and_left_alone(path: Path, sqlite_store: SQLiteStore, clock: ManualClock) -> None:
     raw = sqlite3.connect(path)
     raw.execute(
@@ -485,7 +520,8 @@ def test_many_prepare_one_new_file_at_the_same_time(path: Path) -> None:
         thread.join(20)
     assert not failed
     raw = sqlite3.connect(path)
-    assert raw.execute("SELECT count(*) FROM _sqlite_migrations").fetchone() == (1,)
+    names = [name for (name,) in raw.execute("SELECT name FROM _sqlite_migrations ORDER BY name")]
+    assert names == ["m001_first", "m002_uses"], "each was applied once"
     raw.close()
 
 
