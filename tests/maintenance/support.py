@@ -20,6 +20,7 @@ from aggmaint.aggregates.policy import Policy
 from aggmaint.core.ids import OrgId
 from aggmaint.core.job import Fence, MaintenanceJob
 from aggmaint.core.marks import ChangeMark
+from aggmaint.errors import StopWorkError
 from aggmaint.maintenance import AggregateMaintenance
 from aggmaint.task import MaintenanceReport
 from aggmaint.warehouses.duckdb import DuckDBOptions, DuckDBWarehouse
@@ -44,6 +45,7 @@ class FakeContext:
     generation: int = 0
     manual: bool = True
     inventory: Mapping[str, Any] | None = None
+    listeners: list[Callable[[StopWorkError], None]] = field(factory=list)
 
     def last_inventory(self) -> Mapping[str, Any] | None:
         return self.inventory
@@ -67,6 +69,10 @@ class FakeContext:
     @property
     def lost(self) -> bool:
         return False
+
+    def on_stop(self, listener: Callable[[StopWorkError], None]) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
 
     def publish(self, write: Callable[[Any], Any]) -> Any:
         raise NotImplementedError("the aggregate half publishes in its warehouse")
