@@ -65,7 +65,7 @@ class Endless:
 
     def ended(self, job: MaintenanceJob) -> tuple[str, str | None]:
         found = self.engine.wait(ORG, job.id, timeout_s=PATIENCE_S)
-        return found.status.value, found.error and found.error.code.value
+        return found.status.value, found.error.code.value if found.error else None
 
     def left_behind(self) -> list[tuple[str, str | None]]:
         schema = schema_name(ORG)
