@@ -16,7 +16,15 @@ from .aggregates.plan import plan_maintenance
 from .aggregates.policy import Policy
 from .aggregates.quarantine import count_failures, quarantined
 from .aggregates.reasons import Weight
-from .errors import FenceLostError, StopWorkError, TaskFailedError, WarehouseError, WarehouseQueryError
+from .errors import (
+    AggmaintError,
+    FenceLostError,
+    StopWorkError,
+    TaskFailedError,
+    WarehouseError,
+    WarehouseInterruptedError,
+    WarehouseQueryError,
+)
 from .task import MaintenanceReport, TaskContext
 from .warehouse import (
     BuildRequest,
@@ -224,8 +232,8 @@ class MaintenanceRun:
             built = self._session.build(requests, at=started, tick=tick)
         except WarehouseQueryError as problem:
             return self._build_failed(steps, requests, problem)
-        except StopWorkError as stop:
-            self._mark_cancelled(requests, str(stop))
+        except (StopWorkError, WarehouseInterruptedError) as stop:
+            self._mark_cancelled(requests, self._why(stop))
             raise
         for step, each in zip(steps, built, strict=True):
             self._switch(step, each, total)
@@ -245,6 +253,14 @@ class MaintenanceRun:
             if step.definition.id == blamed:
                 self._results.append(StepResult.failed_build(step, request, problem.message))
         return [step for step in steps if step.definition.id != blamed]
+
+    def _why(self, stop: AggmaintError) -> str:
+        """The reason why the job must stop, in words; an interrupted statement knows it only from the job."""
+        try:
+            self._context.check()
+        except StopWorkError as reason:
+            return reason.message
+        return stop.message
 
     def _mark_cancelled(self, requests: Sequence[BuildRequest], words: str) -> None:
         """Best effort: if it can not be noted, the next job finds the intents abandoned."""

@@ -180,6 +180,10 @@ class WarehouseQueryError(WarehouseError, RuntimeError):
         self.definition_id = definition_id
 
 
+class WarehouseInterruptedError(WarehouseError, RuntimeError):
+    """A statement of the warehouse was interrupted, because its job must stop; nothing of it is there."""
+
+
 class FenceLostError(WarehouseError, RuntimeError):
     """A newer job has claimed the aggregate schema; this publish was rolled back."""
 
@@ -188,6 +192,10 @@ class FenceLostError(WarehouseError, RuntimeError):
 
 class ForeignSchemaError(WarehouseError, PermissionError):
     """The aggregate schema belongs to another installation or organisation; nothing was written."""
+
+
+class LedgerLostError(WarehouseError, LookupError):
+    """The ledger of aggregates is gone, or a part of it; nothing was judged by what is left."""
 
 
 class MissingExtraError(AggmaintError, ImportError):

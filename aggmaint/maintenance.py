@@ -30,10 +30,12 @@ from .errors import (
     FenceLostError,
     ForeignSchemaError,
     InvalidValueError,
+    LedgerLostError,
     MissingExtraError,
     TaskFailedError,
     WarehouseBusyError,
     WarehouseError,
+    WarehouseInterruptedError,
     WarehouseUnavailableError,
 )
 from .task import MaintenanceReport, TaskContext
@@ -48,7 +50,9 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (WarehouseBusyError, "warehouse_busy"),
     (WarehouseUnavailableError, "warehouse_unavailable"),
     (ForeignSchemaError, "warehouse_foreign"),
+    (LedgerLostError, "ledger_lost"),
     (FenceLostError, "fence_lost"),
+    (WarehouseInterruptedError, "interrupted"),
     (MissingExtraError, "missing_extra"),
     (WarehouseError, "warehouse_error"),
 )
@@ -97,7 +101,8 @@ class AggregateMaintenance:
         with _job_errors(), self._session(warehouse, org_id, definitions) as session:
             dialect = warehouse.capabilities.dialect
             run = MaintenanceRun(session, context, definitions, policy=policy, new_id=self._new_id, dialect=dialect)
-            return run.run(must_exist=self._knows_instances(org_id))
+            with _interrupted_by(context, session):
+                return run.run(must_exist=self._knows_instances(org_id))
 
     def plan(self, org_id: str, *, now: datetime) -> MaintenancePlan:
         """What a run at `now` would do, and why. Opens the warehouse and only reads.
@@ -156,6 +161,19 @@ class AggregateMaintenance:
             return False
         sources = [source for each in definitions for source in (*each.sources, *each.dependencies)]
         return True if sources and all(source.file is not None for source in sources) else None
+
+
+@contextmanager
+def _interrupted_by(context: TaskContext, session: WarehouseSession) -> Iterator[None]:
+    """A statement that runs does not outlive its job: what stops the job breaks it off, and is what is raised."""
+    take_off = context.on_stop(lambda _reason: session.interrupt())
+    try:
+        yield
+    except WarehouseInterruptedError:
+        context.check()
+        raise
+    finally:
+        take_off()
 
 
 @contextmanager

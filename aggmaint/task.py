@@ -15,6 +15,7 @@ from .core.ids import OrgId
 from .core.job import Fence, MaintenanceJob, StepError
 from .core.marks import ChangeMark
 from .core.use import DefinitionUse
+from .errors import StopWorkError
 
 __all__ = [
     "ChangeMark",
@@ -99,6 +100,13 @@ class TaskContext(Protocol):
     def check(self) -> None:
         """Call often. Raises a StopWorkError (lease lost, cancelled, deadline, shutdown) when the task must stop."""
 
+    def on_stop(self, listener: Callable[[StopWorkError], None]) -> Callable[[], None]:
+        """Call `listener(reason)` at once when this job must stop, from another thread: to break off what can not `check()`.
+
+        It must be quick and not raise. Called at most once, and at once if the job must stop already. Returns what takes
+        the listener off again. An engine that runs jobs in the calling thread learns of most reasons only there.
+        """
+
     def publish(self, write: Callable[[Any], Answer]) -> Answer:
         """Call `write(connection)` in a transaction of the job store's database that first proves that this job is ours.
 
@@ -173,6 +181,9 @@ class ContextWrapper:
 
     def check(self) -> None:
         self._context.check()
+
+    def on_stop(self, listener: Callable[[StopWorkError], None]) -> Callable[[], None]:
+        return self._context.on_stop(listener)
 
     def publish(self, write: Callable[[Any], Answer]) -> Answer:
         return self._context.publish(write)

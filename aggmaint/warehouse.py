@@ -17,17 +17,18 @@ control row `(installation, org, generation, fence, touch, open, build)`. Three 
 A session is used by one thread. `observe` fixes a snapshot, where the engine has them; `stage` reads from it; any other
 verb ends it. Errors: WarehouseUnavailableError (also WarehouseBusyError) when the warehouse can not be reached, at any
 verb; WarehouseQueryError when it refuses a statement; FenceLostError when the guard finds a newer claim, or that the
-ledger is not as planned; ForeignSchemaError when the schema is another installation's or organisation's. After an error
-of a writing verb nothing of it is there.
+ledger is not as planned; ForeignSchemaError when the schema is another installation's or organisation's;
+WarehouseInterruptedError when `interrupt` broke the verb off. After an error of a writing verb nothing of it is there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from attrs import frozen
 
-from .aggregates.decisions import DropStep, ForgetStep, RetireStep
+from .aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RetireStep
 from .aggregates.model import AggregateDefinition
 from .aggregates.observation import Column, ControlState, InstanceRecord, Observation, PartitionContent
 from .aggregates.periods import Period
@@ -41,20 +42,27 @@ class Capabilities:
     dialect        the SQL dialect of definitions (a name that `aggregates.dialects` knows).
     engine         engine and major version, part of every token.
     snapshot_reads `stage` reads the very rows that `observe` read.
+    interrupts     `interrupt` breaks off a statement that runs; otherwise the job stops when it has ended.
     """
 
     dialect: str
     engine: str
     snapshot_reads: bool
+    interrupts: bool = False
 
 
 @frozen
 class ManagedSchema:
-    """Whose schema is opened: the installation and organisation that its control row must name."""
+    """Whose schema is opened: the installation and organisation that its control row must name.
+
+    With `adopt_from` the schema of that other installation is accepted too: what its control row and tags name is
+    taken for ours, and `claim` makes it so.
+    """
 
     installation: str
     org_id: str
     name: str
+    adopt_from: str | None = None
 
 
 def fence_behind(schema: str, control: ControlState, fence: Fence) -> str:
@@ -160,8 +168,40 @@ class Failures:
     builds: tuple[Failed, ...]
 
 
-Publication = Refresh | Switch | RestoreView | RetireStep | DropStep | ForgetStep | Failures
+Publication = Refresh | Switch | RestoreView | RetireStep | DropStep | ForgetStep | Failures | AdoptStep | DisownStep
 """One guarded transaction."""
+
+
+class DifferenceKind(StrEnum):
+    MISSING = "missing"
+    EXTRA = "extra"
+    WRONG = "wrong"
+
+
+Cells = tuple[tuple[str, str | None], ...]
+"""(column, value as the warehouse writes it as text; None is NULL) pairs."""
+
+
+@frozen
+class RowDifference:
+    """One row that differs: its grain, and its measures as recomputed and as found; None where there is no such row."""
+
+    kind: DifferenceKind
+    key: Cells
+    expected: Cells | None
+    found: Cells | None
+
+
+@frozen
+class CompareRequest:
+    """What to compare: all of an aggregate by its view, or (by its table) these periods, or all `others` but these.
+
+    samples_max: up to so many differing rows of each kind are shown.
+    """
+
+    periods: tuple[Period, ...] | None = None
+    others: bool = False
+    samples_max: int = 0
 
 
 @frozen
@@ -172,6 +212,7 @@ class Difference:
     extra    rows of the view that the recomputation has not, repeated rows included.
     wrong    rows of both whose measures differ.
     problem  why they could not be compared (no table in service, a query that broke off); None if they were.
+    samples  some of the rows that differ, ordered by kind and key.
     """
 
     definition_id: str
@@ -182,6 +223,7 @@ class Difference:
     extra: int
     wrong: int
     problem: str | None = None
+    samples: tuple[RowDifference, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -203,7 +245,8 @@ class WarehouseSession(Protocol):
 
         `definitions` are sound and not blocked; those whose ids are in `sick` are not asked again, but get its text as
         their failure. A definition that can not be read gets a failure of its own; it stops no other. A session that
-        holds a claim observes its own writes.
+        holds a claim observes its own writes. `tables` has the columns of tables too that carry our tag, but that the
+        ledger does not name, by the instance id of their tag.
         """
 
     def stage(self, requests: Sequence[StageRequest], *, tick: Tick | None = None) -> tuple[Staged, ...]:
@@ -216,7 +259,8 @@ class WarehouseSession(Protocol):
         """Make this job the schema's only writer; create schema and ledger if there is none.
 
         False if something was written since `seen` was observed: observe again. With `anyway`, claim whatever happened,
-        and observe then. Raises FenceLostError if the schema has seen this fence or a greater one.
+        and observe then. Raises FenceLostError if the schema has seen this fence or a greater one. In a schema opened with
+        `adopt_from` the control row and all tags of that installation become ours in the same transaction.
         """
 
     def build(self, requests: Sequence[BuildRequest], *, at: datetime, tick: Tick | None = None) -> tuple[Built, ...]:
@@ -229,13 +273,23 @@ class WarehouseSession(Protocol):
     def publish(self, publication: Publication, *, at: datetime, build_id: str) -> None:
         """Do one guarded transaction, all or nothing. Conflicts are retried, a bounded number of times. Needs the claim.
 
-        Publishing twice raises FenceLostError, because the ledger is no longer as planned.
+        Publishing twice raises FenceLostError, because the ledger is no longer as planned. Adopting proves the table first:
+        its columns, its unique grain, and each period's content against a recomputation from the same snapshot. A period
+        that differs gets a token that compares with none, so that the next run refreshes it. What does not fit at all
+        raises WarehouseQueryError.
         """
 
-    def compare(self, definition: AggregateDefinition) -> Difference:
-        """Recompute an aggregate and compare it with what its view shows. Reads only, in one snapshot.
+    def compare(self, definition: AggregateDefinition, what: CompareRequest = CompareRequest()) -> Difference:
+        """Recompute an aggregate, or a part of it, and compare it with what is there. Reads only, in one snapshot.
 
         What keeps this one from being compared is said in the answer, not raised.
+        """
+
+    def interrupt(self) -> None:
+        """Break off the statement that runs now, or else the next one: its verb raises WarehouseInterruptedError.
+
+        The one verb that other threads may call; it does not wait. The session can be used on. Without the capability
+        `interrupts` it does nothing.
         """
 
     def close(self) -> None:

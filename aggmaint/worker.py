@@ -79,6 +79,8 @@ class JobRun:
         self._ends_s = self._steady_s() + committer.settings.deadline_s
         self._progress: Progress | None = None
         self._stop: StopWorkError | None = None
+        self._listeners: list[Callable[[StopWorkError], None]] = []
+        self._stopping = threading.Lock()
         self._renewing = threading.Lock()
 
     @property
@@ -123,6 +125,20 @@ class JobRun:
     def lost(self) -> bool:
         return isinstance(self._stop, LeaseLostError) or self.trust_left_s() <= 0
 
+    def on_stop(self, listener: Callable[[StopWorkError], None]) -> Callable[[], None]:
+        with self._stopping:
+            self._listeners.append(listener)
+            stopped = self._stop
+        if stopped is not None:
+            listener(stopped)
+
+        def take_off() -> None:
+            with self._stopping:
+                if listener in self._listeners:
+                    self._listeners.remove(listener)
+
+        return take_off
+
     def publish(self, write: Callable[[Any], Answer]) -> Answer:
         self.check()
         store = self._committer.store
@@ -148,14 +164,18 @@ class JobRun:
         self.check()
 
     def check(self) -> None:
+        self.watch()
+        if self._stop is not None:
+            raise self._stop
+
+    def watch(self) -> None:
+        """Judge by the worker's own clock whether the job must stop: its deadline, and its trust in the lease."""
         if self._stop is None and self._steady_s() > self._ends_s:
             self.stop(
                 DeadlineExceededError(f"the job passed its deadline of {self._committer.settings.deadline_s:g} s")
             )
         if self._stop is None and self.trust_left_s() <= 0:
             self.stop(self.lost_error())
-        if self._stop is not None:
-            raise self._stop
 
     def confirm(self) -> None:
         self.check()
@@ -175,9 +195,17 @@ class JobRun:
         return self.clock.read().steady_s
 
     def stop(self, reason: StopWorkError) -> None:
-        """Give the task a reason to stop; the first one stays."""
-        if self._stop is None:
+        """Give the task a reason to stop, and tell who listens; the first one stays."""
+        with self._stopping:
+            if self._stop is not None:
+                return
             self._stop = reason
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            try:
+                listener(reason)
+            except Exception:
+                _log.exception("job %s of %r: who listens for its stop failed", self.job.id, self.org_id)
 
     def lost_error(self) -> LeaseLostError:
         return LeaseLostError(self.org_id, self.job.id)
@@ -273,13 +301,14 @@ class Heart:
             self._condition.notify()
 
     def beat(self) -> bool:
-        """Renew what wants to be renewed. False when nothing is left to be renewed."""
+        """Renew what wants to be renewed, and notice deadlines. False when nothing is left to be renewed."""
         with self._condition:
             runs = list(self._runs)
             going = self._paced = bool(runs) and not self._stopping
         for run in runs:
             if run.seconds_to_write() <= 0:
                 self._renew(run)
+            run.watch()
         return going
 
     def _beat(self) -> None:

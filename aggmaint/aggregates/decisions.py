@@ -26,7 +26,10 @@ class Subject(StrEnum):
 
 
 class Action(StrEnum):
-    """What is done about a candidate. `report`: nothing but telling; `refuse`: it would be done, but may not."""
+    """What is done about a candidate.
+
+    `report`: nothing but telling; `refuse`: it would be done, but may not; `defer`: left for another run.
+    """
 
     NONE = "none"
     BUILD = "build"
@@ -39,6 +42,9 @@ class Action(StrEnum):
     RESTORE_VIEW = "restore_view"
     REPORT = "report"
     REFUSE = "refuse"
+    ADOPT = "adopt"
+    DISOWN = "disown"
+    DEFER = "defer"
 
 
 @frozen
@@ -120,7 +126,25 @@ class ForgetStep:
     instance: InstanceRecord
 
 
-Step = RetireStep | RefreshStep | ViewStep | BuildStep | DropStep | ForgetStep
+@frozen
+class AdoptStep:
+    """Put a table in service that carries our tag but that the ledger does not name: it is proved, not built.
+
+    `instance` is the ledger row to be, as far as it can be known before: its counts and tokens are read by the publish.
+    """
+
+    definition: AggregateDefinition
+    instance: InstanceRecord
+
+
+@frozen
+class DisownStep:
+    """Give the table and the view of an active instance to their owner: the ledger forgets them, their tags go."""
+
+    instance: InstanceRecord
+
+
+Step = RetireStep | RefreshStep | ViewStep | BuildStep | DropStep | ForgetStep | AdoptStep | DisownStep
 
 _STEP_ACTIONS: Mapping[type, Action] = {
     RetireStep: Action.RETIRE,
@@ -129,6 +153,8 @@ _STEP_ACTIONS: Mapping[type, Action] = {
     BuildStep: Action.BUILD,
     DropStep: Action.DROP,
     ForgetStep: Action.FORGET,
+    AdoptStep: Action.ADOPT,
+    DisownStep: Action.DISOWN,
 }
 
 

@@ -307,35 +307,3 @@ def view_sql(definition: AggregateDefinition, table: str, dialect: str) -> str:
     engine = dialect_of(dialect)
     columns = ", ".join(f"{sql} AS {engine.quote(name)}" for name, sql in view_columns(definition, dialect))
     return f"SELECT {columns} FROM {table}"
-
-
-def difference_sql(definition: AggregateDefinition, view: str, floats: frozenset[str], dialect: str) -> str:
-    """Counts (rows expected, rows found, expected without match, found without match, matched, matched but wrong).
-
-    Compares what `view` (a quoted reference) shows with a recomputation. NULLs equal NULLs. Measures named in `floats` may
-    differ by FLOAT_TOLERANCE of the sum of absolute values, because the order of their addition is not fixed.
-    """
-    parts, engine = pieces(definition, dialect), dialect_of(dialect)
-    keys = [(name, name) for name, _ in parts.attributes]
-    if parts.period_shown and definition.partition is not None:
-        keys.append((PERIOD_COLUMN, definition.partition.name))
-    on = [f"e.{engine.quote(ours)} IS NOT DISTINCT FROM f.{engine.quote(theirs)}" for ours, theirs in keys]
-    wrong = []
-    for each in parts.measures:
-        name = engine.quote(each.name)
-        same = f"e.{name} IS NOT DISTINCT FROM f.{name}"
-        if each.name in floats:
-            scale = f"e.{engine.quote(scale_column(each.name))}"
-            same = f"COALESCE({same} OR ABS(e.{name} - f.{name}) <= {FLOAT_TOLERANCE} * {scale}, FALSE)"
-        wrong.append(f"NOT ({same})")
-    return (
-        f"WITH expected AS MATERIALIZED ({select_sql(definition, dialect, scales=bool(floats))}), "
-        f"found AS MATERIALIZED (SELECT * FROM {view}), "
-        f"pairs AS (SELECT e.aggmaint_e, f.aggmaint_f, ({' OR '.join(wrong)}) AS aggmaint_wrong "
-        f"FROM (SELECT *, 1 AS aggmaint_e FROM expected) AS e "
-        f"FULL JOIN (SELECT *, 1 AS aggmaint_f FROM found) AS f ON {' AND '.join(on) or 'TRUE'}) "
-        "SELECT (SELECT COUNT(*) FROM expected), (SELECT COUNT(*) FROM found), "
-        "COUNT(*) FILTER (WHERE aggmaint_f IS NULL), COUNT(*) FILTER (WHERE aggmaint_e IS NULL), "
-        "COUNT(*) FILTER (WHERE aggmaint_e = 1 AND aggmaint_f = 1), "
-        "COUNT(*) FILTER (WHERE aggmaint_e = 1 AND aggmaint_f = 1 AND aggmaint_wrong) FROM pairs"
-    )

@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Iterable
 from enum import StrEnum
 
+UNVERIFIED = "unverified"
+
 
 class TokenKind(StrEnum):
     """What was hashed. `content` hashes rows of an aggregate: those of its table, or as they would be computed now."""
@@ -32,6 +34,11 @@ def make_token(engine: str, kind: TokenKind, columns: Iterable[str], rows: int, 
     return f"{engine}-{kind.value}-{digest}:{rows}:{hashes:x}"
 
 
+def unverified_token(rows: int) -> str:
+    """The token of rows that nobody has compared with their source: it compares with no other, not even with itself."""
+    return f"{UNVERIFIED}:{rows}:0"
+
+
 def token_rows(token: str) -> int:
     """How many rows the token stands for."""
     return int(token.split(":", 2)[1])
@@ -42,6 +49,8 @@ def token_scheme(token: str) -> str:
 
 
 def compare_tokens(before: str, after: str) -> Comparison:
+    if UNVERIFIED in (token_scheme(before), token_scheme(after)):
+        return Comparison.INCOMPARABLE
     if before == after:
         return Comparison.SAME
     return Comparison.DIFFERENT if token_scheme(before) == token_scheme(after) else Comparison.INCOMPARABLE

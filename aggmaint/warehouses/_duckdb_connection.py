@@ -3,11 +3,16 @@
 DuckDB aborts a transaction at *any* error, a misspelt name included; so whatever may fail for reasons of one definition
 is tried outside of transactions first. Conflicts are raised at once, never waited for: they become `ConflictError`, which
 only the session sees, and retries.
+
+**Interrupting** comes from another thread. DuckDB forgets an interruption that arrives between two statements or just as one
+begins; so `interrupt` leaves a note that the next statement obeys, and insists, in a thread of its own, until the one that
+runs has ended. Whoever meets the interruption takes the note off: what cleans up after it is not disturbed.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any
 
 from ..aggregates.observation import Column, FailureKind
@@ -15,6 +20,7 @@ from ..errors import (
     MissingExtraError,
     WarehouseBusyError,
     WarehouseError,
+    WarehouseInterruptedError,
     WarehouseQueryError,
     WarehouseUnavailableError,
 )
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 MESSAGE_LENGTH_MAX = 300
+INSIST_S = 0.02
 
 
 class ConflictError(WarehouseError):
@@ -45,6 +52,8 @@ def translate(problem: Exception, path: str | None = None) -> WarehouseError:
     """DuckDB's error as one of ours. Raise it `from` the original."""
     duckdb = driver()
     text = shorten(problem)
+    if isinstance(problem, duckdb.InterruptException):
+        return WarehouseInterruptedError()
     if isinstance(problem, duckdb.TransactionException) and "onflict" in text:
         return ConflictError(text)
     if isinstance(problem, duckdb.FatalException | duckdb.InternalException):
@@ -89,17 +98,60 @@ class Connection:
         self._cursor = cursor
         self._before = before
         self.in_transaction = False
+        self._turn = Condition()
+        self._running = False
+        self._interrupting = False
 
     def run(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Run one statement with exactly these parameters; its rows. Raises WarehouseError."""
         if self._before is not None:
             self._before(sql)
         duckdb = driver()
+        self._enter()
         try:
             cursor = self._cursor.execute(sql, dict(parameters)) if parameters else self._cursor.execute(sql)
             return cursor.fetchall()
+        except duckdb.InterruptException as problem:
+            self._obeyed()
+            raise translate(problem) from problem
         except duckdb.Error as problem:
             raise translate(problem) from problem
+        finally:
+            self._leave()
+
+    # -- interrupting -------------------------------------------------------------------------------------------------
+
+    def interrupt(self) -> None:
+        """Break off the statement that runs, or else the next one. From any thread; does not wait."""
+        with self._turn:
+            self._interrupting = True
+            if self._running:
+                Thread(target=self._insist, name="aggmaint-interrupt", daemon=True).start()
+
+    def _insist(self) -> None:
+        with self._turn:
+            while self._running and self._interrupting:
+                self._cursor.interrupt()
+                self._turn.wait(INSIST_S)
+
+    def _enter(self) -> None:
+        with self._turn:
+            if not self._interrupting:
+                self._running = True
+                return
+            self._interrupting = False
+        raise WarehouseInterruptedError
+
+    def _obeyed(self) -> None:
+        with self._turn:
+            self._interrupting = False
+
+    def _leave(self) -> None:
+        with self._turn:
+            self._running = False
+            self._turn.notify_all()
+
+    # -- what follows from it -----------------------------------------------------------------------------------------
 
     def changed(self, sql: str, parameters: Mapping[str, Any]) -> int:
         """Run an UPDATE or DELETE; how many rows it changed."""
@@ -119,6 +171,7 @@ class Connection:
 
     def rollback(self) -> None:
         """End the transaction, if there is one. Idempotent; an error of it means that there is none any more."""
+        self._obeyed()  # who rolls back has heard that the work must end
         if self.in_transaction:
             self.in_transaction = False
             try:

@@ -77,20 +77,34 @@ class Ledger:
         run = self._connection.run
         run(f"CREATE SCHEMA IF NOT EXISTS {self._quoted}")
         for name, columns in _DDL.items():
-            run(f"CREATE TABLE {self.table(name)} ({columns})")
+            again = "" if name == CONTROL or self._schema.adopt_from is None else "IF NOT EXISTS "
+            run(f"CREATE TABLE {again}{self.table(name)} ({columns})")
         run(
             f"INSERT INTO {self.table(CONTROL)} VALUES ($installation, $org, $generation, $fence, 1, TRUE, '', $version)",
             {**self._identity(), **_fence(fence), "version": LEDGER_VERSION},
         )
 
+    def complete(self) -> None:
+        """Make the tables of the ledger that are gone again, empty."""
+        for name, columns in _DDL.items():
+            self._connection.run(f"CREATE TABLE IF NOT EXISTS {self.table(name)} ({columns})")
+
     def claim(self, fence: Fence, touch: int | None) -> bool:
         """Take the schema, if the fence is greater and, where `touch` is given, nothing was written since."""
         unchanged = "" if touch is None else " AND touch = $touch"
+        adopt_from = self._schema.adopt_from
+        takes_over = "" if adopt_from is None else "installation = $installation, "
+        owner = "installation = $installation" if adopt_from is None else "installation IN ($installation, $adopt_from)"
         taken = self._connection.changed(
-            f"UPDATE {self.table(CONTROL)} SET generation = $generation, fence = $fence, touch = touch + 1, open = TRUE "
-            "WHERE installation = $installation AND org = $org "
+            f"UPDATE {self.table(CONTROL)} SET {takes_over}generation = $generation, fence = $fence, touch = touch + 1, "
+            f"open = TRUE WHERE {owner} AND org = $org "
             f"AND (generation < $generation OR (generation = $generation AND fence < $fence)){unchanged}",
-            {**self._identity(), **_fence(fence), **({} if touch is None else {"touch": touch})},
+            {
+                **self._identity(),
+                **_fence(fence),
+                **({} if touch is None else {"touch": touch}),
+                **({} if adopt_from is None else {"adopt_from": adopt_from}),
+            },
         )
         return taken == 1
 
@@ -132,10 +146,11 @@ class Ledger:
         if version != LEDGER_VERSION:
             raise ForeignSchemaError(f"{where} has ledger version {version}, not {LEDGER_VERSION}; upgrade aggmaint")
         state = ControlState(*values)
-        if state.installation != self._schema.installation:
+        if state.installation not in (self._schema.installation, self._schema.adopt_from):
             raise ForeignSchemaError(
                 f"{where} belongs to installation {state.installation!r}, not to {self._schema.installation!r}; "
-                "set the same installation, or use another warehouse"
+                "set the same installation, use another warehouse, or take it over: aggmaint adopt "
+                f"{self._schema.org_id} --from {state.installation}"
             )
         if state.org_id != self._schema.org_id:
             raise ForeignSchemaError(
@@ -174,6 +189,10 @@ class Ledger:
             {"id": definition_id},
         )
         return [(str(row[0]), str(row[1])) for row in rows]
+
+    def knows(self, instance_id: str) -> bool:
+        sql = f"SELECT COUNT(*) FROM {self.table(INSTANCE)} WHERE id = $id"
+        return bool(self._connection.run(sql, {"id": instance_id})[0][0])
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -269,6 +288,11 @@ class Ledger:
         """Remove the partition and source rows of an instance that is out of service."""
         for name in (PARTITION, SOURCE):
             self._connection.run(f"DELETE FROM {self.table(name)} WHERE instance_id = $id", {"id": instance_id})
+
+    def disown(self, instance_id: str) -> None:
+        """Remove all rows of an instance, whatever its status."""
+        self.forget_details(instance_id)
+        self._connection.run(f"DELETE FROM {self.table(INSTANCE)} WHERE id = $id", {"id": instance_id})
 
     def forget(self, instance_id: str) -> None:
         self.forget_details(instance_id)

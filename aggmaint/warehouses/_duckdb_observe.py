@@ -17,7 +17,7 @@ from attrs import evolve
 
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.model import AggregateDefinition, InstanceStatus
-from ..aggregates.naming import parse_tag
+from ..aggregates.naming import LEDGER_TABLES, Tag, parse_tag
 from ..aggregates.observation import (
     Column,
     DefinitionFacts,
@@ -46,7 +46,7 @@ from ..aggregates.scans import (
 )
 from ..aggregates.tokens import TokenKind
 from ..core.job import Fence
-from ..errors import WarehouseError, WarehouseQueryError
+from ..errors import LedgerLostError, WarehouseError, WarehouseQueryError
 from ..warehouse import ManagedSchema, Tick
 from ._duckdb_bind import DIALECT, Binder, Bound, bound_parameters
 from ._duckdb_connection import Connection
@@ -128,11 +128,26 @@ class Observer:
             objects=self._objects(),
             reader=None if reader is None else (reader.generation, reader.number),
         )
-        if any(each.name == CONTROL for each in base.objects):
-            base = evolve(base, control=self._ledger.control(), instances=self._ledger.instances())
-        tables = self._tables(definitions, base.instances, unreadable, tick)
+        missing = set(LEDGER_TABLES) - {each.name for each in base.objects}
+        if CONTROL not in missing:
+            base = evolve(base, control=self._ledger.control(), instances=self._instances(missing))
+        tables = {
+            **self._tables_unknown(base),
+            **self._tables(definitions, base.instances, unreadable, tick),
+        }
         facts = self._facts(definitions, base.instances, tables, broken, tick)
         return evolve(base, tables=tables, definitions=facts)
+
+    def _instances(self, missing: set[str]) -> tuple[InstanceRecord, ...]:
+        """The ledger's. Where tables of it are gone nothing is known: only adopting goes on from there."""
+        if not missing:
+            return self._ledger.instances()
+        if self._schema.adopt_from is not None:
+            return ()
+        raise LedgerLostError(
+            f"schema {self._schema.name} has lost {', '.join(sorted(missing))} of its ledger; restore the warehouse, or "
+            f"recover without a rebuild: aggmaint adopt {self._schema.org_id}"
+        )
 
     def _objects(self) -> tuple[SchemaObject, ...]:
         rows = self._connection.run(
@@ -142,7 +157,14 @@ class Observer:
             "WHERE database_name = current_database() AND schema_name = $schema ORDER BY 1",
             {"schema": self._schema.name},
         )
-        return tuple(SchemaObject(name, ObjectKind(kind), parse_tag(comment)) for name, kind, comment in rows)
+        return tuple(SchemaObject(name, ObjectKind(kind), self._tag(comment)) for name, kind, comment in rows)
+
+    def _tag(self, comment: str | None) -> Tag | None:
+        """A tag of the installation that is being taken over counts as ours."""
+        tag = parse_tag(comment)
+        if tag is not None and tag.installation == self._schema.adopt_from:
+            return evolve(tag, installation=self._schema.installation)
+        return tag
 
     def _tables(
         self,
@@ -167,6 +189,22 @@ class Observer:
                 contents = self._contents(definition, instance)
             facts[instance.id] = TableFacts(found, unreadable.get(instance.id), contents)
         return facts
+
+    def _tables_unknown(self, base: Observation) -> dict[str, TableFacts]:
+        """The columns of tables that carry our tag, but that the ledger does not name."""
+        known = {each.id for each in base.instances}
+        unknown = {
+            each.name: each.tag.instance_id
+            for each in base.objects
+            if each.kind is ObjectKind.TABLE
+            and each.tag is not None
+            and each.tag.installation == base.installation
+            and each.tag.instance_id not in known
+        }
+        if not unknown:
+            return {}
+        columns = self._columns_of_tables()
+        return {instance_id: TableFacts(columns.get(name.casefold())) for name, instance_id in unknown.items()}
 
     def _columns_of_tables(self) -> dict[str, tuple[Column, ...]]:
         columns: dict[str, list[Column]] = {}

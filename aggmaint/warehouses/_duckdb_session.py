@@ -15,14 +15,14 @@ from itertools import count
 from typing import TypeVar
 
 from ..aggregates.model import AggregateDefinition
-from ..aggregates.observation import ControlState, Observation, active_instance
-from ..aggregates.scans import float_sums
-from ..aggregates.sql import difference_sql, select_sql
+from ..aggregates.observation import ControlState, Observation
+from ..aggregates.sql import select_sql
 from ..core.job import Fence
 from ..errors import FenceLostError, WarehouseError, WarehouseQueryError, WarehouseUnavailableError
 from ..warehouse import (
     BuildRequest,
     Built,
+    CompareRequest,
     Difference,
     ManagedSchema,
     Publication,
@@ -32,7 +32,9 @@ from ..warehouse import (
     Tick,
     fence_behind,
 )
+from ._duckdb_adopt import take_over
 from ._duckdb_bind import DIALECT, bound_parameters
+from ._duckdb_compare import compared
 from ._duckdb_connection import ConflictError, Connection
 from ._duckdb_ledger import Ledger
 from ._duckdb_observe import BrokenQueryError, Observer, broke_off
@@ -63,7 +65,7 @@ class DuckDBSession:
         self._schema = schema
         self._ledger = Ledger(connection, schema)
         self._observer = Observer(connection, self._ledger, schema, engine)
-        self._writer = Writer(connection, self._ledger, schema, self._observer)
+        self._writer = Writer(connection, self._ledger, schema, self._observer, engine)
         self._pause = pause
         self._on_close = on_close
         self._fence: Fence | None = None
@@ -104,25 +106,18 @@ class DuckDBSession:
         if self._connection.in_transaction:
             self._connection.commit()
 
-    def compare(self, definition: AggregateDefinition) -> Difference:
+    def compare(self, definition: AggregateDefinition, what: CompareRequest = CompareRequest()) -> Difference:  # noqa: B008 - frozen
         self._end_snapshot()
         self._connection.begin()
         try:
-            return self._compared(definition)
+            return compared(self._connection, self._ledger, definition, what)
         except WarehouseQueryError as problem:
             return Difference(definition.id, definition.label, 0, 0, 0, 0, 0, broke_off(problem))
         finally:
             self._connection.rollback()
 
-    def _compared(self, definition: AggregateDefinition) -> Difference:
-        active = active_instance(definition.id, self._ledger.instances() if self._ledger.exists() else ())
-        if active is None:
-            return Difference(definition.id, definition.label, 0, 0, 0, 0, 0, "it has no table in service; run its job")
-        floats = float_sums(definition, active.columns, DIALECT)
-        sql = difference_sql(definition, self._ledger.table(definition.view_name), floats, DIALECT)
-        expected, found, missing, extra, matched, wrong = self._connection.run(sql, bound_parameters(definition))[0]
-        repeated = matched - (expected - missing)
-        return Difference(definition.id, definition.label, expected, found, missing, extra + repeated, wrong)
+    def interrupt(self) -> None:
+        self._connection.interrupt()
 
     # -- claim and guard ----------------------------------------------------------------------------------------------
 
@@ -134,12 +129,18 @@ class DuckDBSession:
         return claimed
 
     def _claim_once(self, fence: Fence, seen: ControlState | None, anyway: bool) -> bool:
+        adopting = self._schema.adopt_from is not None
         if seen is None and not self._ledger.exists():
             self._ledger.create(fence)
+            if adopting:
+                take_over(self._connection, self._ledger, self._schema)
             return True
         if seen is None and not anyway:
             return False
         if self._ledger.claim(fence, None if anyway or seen is None else seen.touch):
+            if adopting:
+                self._ledger.complete()
+                take_over(self._connection, self._ledger, self._schema)
             return True
         control = self._ledger.control()
         if (control.generation, control.fence) < (fence.generation, fence.number):

@@ -9,7 +9,7 @@ Nothing is ever dropped with CASCADE.
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..aggregates.decisions import DropStep, ForgetStep, RetireStep
+from ..aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RetireStep
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.model import AggregateDefinition, InstanceStatus
 from ..aggregates.naming import Tag, format_tag, parse_tag
@@ -31,6 +31,7 @@ from ..warehouse import (
     Switch,
     Tick,
 )
+from ._duckdb_adopt import Adopter
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
 from ._duckdb_ledger import Ledger, columns_text
@@ -60,11 +61,14 @@ def intent_of(request: BuildRequest, fence: Fence, at: datetime) -> InstanceReco
 class Writer:
     """The writing half of a session."""
 
-    def __init__(self, connection: Connection, ledger: Ledger, schema: ManagedSchema, observer: Observer) -> None:
+    def __init__(
+        self, connection: Connection, ledger: Ledger, schema: ManagedSchema, observer: Observer, engine: str
+    ) -> None:
         self._connection = connection
         self._ledger = ledger
         self._schema = schema
         self._observer = observer
+        self._adopter = Adopter(connection, ledger, observer, engine)
         self._dialect = DuckDBDialect()
 
     # -- building beside ----------------------------------------------------------------------------------------------
@@ -131,16 +135,18 @@ class Writer:
                 self._make_view(definition, instance.id, instance.table_name)
             case RetireStep(instance, status, reason, drop_view):
                 self._end(instance, status, reason, at)
-                if drop_view:
-                    self._drop_own("VIEW", instance.view_name, instance)
+                self._drop_own("VIEW", instance.view_name if drop_view else None, instance)
             case DropStep(instance, drop_table, reason):
                 self._end(instance, InstanceStatus.DELETED, reason, at)
-                if drop_table:
-                    self._drop_own("TABLE", instance.table_name, instance)
+                self._drop_own("TABLE", instance.table_name if drop_table else None, instance)
             case ForgetStep(instance):
                 self._ledger.forget(instance.id)
             case Failures():
                 self._fail(publication, at)
+            case AdoptStep():
+                self._adopt(publication, at, build_id)
+            case DisownStep():
+                self._disown(publication)
 
     def _end(self, instance: InstanceRecord, status: InstanceStatus, reason: Reason, at: datetime) -> None:
         """Out of service: the record stays, its partitions go."""
@@ -202,10 +208,10 @@ class Writer:
         self._connection.run(f"CREATE OR REPLACE VIEW {self._ledger.table(name)} AS {select}")
         self._tag("VIEW", name, definition, instance_id, f"aggregate {definition.label}, read this")
 
-    def _drop_own(self, kind: str, name: str, instance: InstanceRecord) -> None:
+    def _drop_own(self, kind: str, name: str | None, instance: InstanceRecord) -> None:
         """Drop a table or view whose tag says, now, that it is this instance's (a table) or definition's (a view)."""
-        there, tag = self._object(kind, name)
-        if not there:
+        there, tag = (False, None) if name is None else self._object(kind, name)
+        if name is None or not there:
             return
         fits = tag is not None and (tag.installation, tag.definition_id) == (
             self._schema.installation,
@@ -216,6 +222,22 @@ class Writer:
         if not fits:
             raise FenceLostError(f"{kind.lower()} {name} is no longer the one that was observed; rolled back")
         self._connection.run(f"DROP {kind} {self._ledger.table(name)}")
+
+    def _adopt(self, step: AdoptStep, at: datetime, build_id: str) -> None:
+        _, tag = self._object("TABLE", step.instance.table_name)
+        self._adopter.adopt(step, tag, at, build_id)
+        self._make_view(step.definition, step.instance.id, step.instance.table_name)
+
+    def _disown(self, step: DisownStep) -> None:
+        self._adopter.disown(step)
+        self._untag("TABLE", step.instance.table_name, step.instance)
+        self._untag("VIEW", step.instance.view_name, step.instance)
+
+    def _untag(self, kind: str, name: str, instance: InstanceRecord) -> None:
+        """Take our tag off a table or view; one that is gone, or not ours, is left as it is."""
+        _, tag = self._object(kind, name)
+        if tag is not None and (tag.installation, tag.instance_id) == (self._schema.installation, instance.id):
+            self._connection.run(f"COMMENT ON {kind} {self._ledger.table(name)} IS NULL")
 
     def _object(self, kind: str, name: str) -> tuple[bool, Tag | None]:
         """Whether there is such a table or view in the schema, and its tag."""

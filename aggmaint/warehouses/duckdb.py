@@ -84,7 +84,7 @@ class DuckDBWarehouse:
     @property
     def capabilities(self) -> Capabilities:
         major = driver().__version__.split(".")[0]
-        return Capabilities(dialect=DuckDBDialect.name, engine=f"duckdb{major}", snapshot_reads=True)
+        return Capabilities(dialect=DuckDBDialect.name, engine=f"duckdb{major}", snapshot_reads=True, interrupts=True)
 
     def open(self, schema: ManagedSchema, *, create: bool | None = None, read_only: bool = False) -> DuckDBSession:
         """See the port."""

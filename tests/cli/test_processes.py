@@ -2,7 +2,9 @@
 
 import signal
 
-from .conftest import Place, wait_until
+import pytest
+
+from .conftest import CONFIGURATION, Place, wait_until
 
 
 def test_readers_answer_while_another_process_holds_the_warehouse(place: Place) -> None:
@@ -74,6 +76,43 @@ def test_a_terminated_run_ends_as_shutdown(place: Place) -> None:
     assert "Traceback" not in err
     (job,) = place.run("history", "--json").json["data"]
     assert (job["status"], job["errorInformation"]["code"]) == ("failed", "shutdown")
+
+
+ENDLESS = """
+[[aggregate]]
+cube = "sales"
+name = "endless"
+source = "orders"
+joins = [JOINS]
+measures = [{ name = "n", function = "count_distinct", expression = "j1.price + j2.price + j3.price + j4.price" }]
+""".replace(
+    "JOINS",
+    ", ".join(
+        f'{{ source = {{ file = "orders.parquet", alias = "j{n}" }}, on = "j{n}.price >= 0" }}' for n in range(1, 5)
+    ),
+)
+"""200 to the power of 5 rows: nothing computes it while a test waits."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_a_long_query_ends_the_run_at_once(place: Place, number: signal.Signals) -> None:
+    place.write_config(CONFIGURATION + ENDLESS)
+    child = place.start("-m", "aggmaint", "run", "acme")
+
+    def building() -> bool:
+        progress = place.run("status", "--json").json["organizations"][0]["progress"]
+        return bool(progress) and progress["detail"] == "sales.endless"
+
+    wait_until(building, "the build of the endless aggregate")
+    child.send_signal(number)
+    _, err = child.communicate(timeout=10)
+    assert child.returncode == 130
+    assert "Traceback" not in err
+    (job,) = place.run("history", "--json").json["data"]
+    assert (job["status"], job["errorInformation"]["code"]) == ("failed", "shutdown")
+    schema = place.query("SELECT schema_name FROM duckdb_tables() WHERE table_name = 'aggmaint_control'")[0][0]
+    assert place.query(f'SELECT DISTINCT status FROM "{schema}".aggmaint_instance') == [("cancelled",)]
+    assert place.query("SELECT table_name FROM duckdb_tables() WHERE table_name LIKE 'as_agg%'") == []
 
 
 def test_a_warehouse_held_by_a_stranger_fails_the_job_and_names_him(place: Place) -> None:

@@ -21,6 +21,7 @@ from aggmaint.core.ids import OrgId
 from aggmaint.core.job import Fence, MaintenanceJob
 from aggmaint.core.marks import ChangeMark
 from aggmaint.core.use import DefinitionUse
+from aggmaint.errors import StopWorkError
 from aggmaint.maintenance import AggregateMaintenance
 from aggmaint.task import MaintenanceReport
 from aggmaint.warehouses.duckdb import DuckDBOptions, DuckDBWarehouse
@@ -46,6 +47,7 @@ class FakeContext:
     manual: bool = True
     inventory: Mapping[str, Any] | None = None
     told: Sequence[DefinitionUse] = ()
+    listeners: list[Callable[[StopWorkError], None]] = field(factory=list)
 
     def last_inventory(self) -> Mapping[str, Any] | None:
         return self.inventory
@@ -73,6 +75,10 @@ class FakeContext:
     @property
     def lost(self) -> bool:
         return False
+
+    def on_stop(self, listener: Callable[[StopWorkError], None]) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
 
     def publish(self, write: Callable[[Any], Any]) -> Any:
         raise NotImplementedError("the aggregate half publishes in its warehouse")

@@ -157,7 +157,7 @@ MUTANTS = (
         "aggmaint/core/administering.py",
         "if waiting is None or waiting.trigger.kind is not TriggerKind.TIME:",
         "if waiting is None:",
-        "tests/core/test_deciding.py::test_every_sequence_keeps_the_invariants",
+        "tests/core/test_deciding.py::test_pausing_skips_a_slot_that_waits_and_keeps_what_people_asked_for",
     ),
     Mutant(
         "enabling fires for the past",
