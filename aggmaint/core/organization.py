@@ -12,6 +12,7 @@ What is owed:   `demand` per cube, the highest update number asked for, against 
 When to look:   `notice_at`, the earliest wall instant at which a slot is due, and `waiting`, since when a request could be
                 claimed. Lapsed leases are found by steady time instead, so a jump of the wall clock rescues nobody.
 What is hinted: `marks`, ranges of sources that the host knows to have changed (marks.py).
+What is gone:   `removed_schedules`, the ids of the newest 32, so that removing one again is known to be done already.
 What is kept:   history from `pruned_through` on; a removed organisation keeps its fences and cursors as a tombstone.
 """
 
@@ -31,6 +32,7 @@ from .schedule import Pause, Schedule
 from .trigger import Trigger
 
 CHANGE_IDS_MAX = 32
+REMOVED_SCHEDULES_MAX = 32
 
 
 @frozen
@@ -82,6 +84,7 @@ class OrgSnapshot:
     demand: Mapping[str, int] = Factory(dict)
     covered: Mapping[str, int] = Factory(dict)
     schedules: tuple[Schedule, ...] = ()
+    removed_schedules: tuple[ScheduleId, ...] = ()
     enabled: bool = True
     paused: Pause | None = None
     failure_streak: int = 0
