@@ -139,8 +139,8 @@ class Administration(ABC):
         )
         return self._administer(org_id, lambda doc, basis: administering.decide_add_schedule(doc, schedule, basis))
 
-    def remove_schedule(self, org_id: str, schedule_id: str) -> Schedule:
-        """Remove a schedule; raises ScheduleNotFoundError."""
+    def remove_schedule(self, org_id: str, schedule_id: str) -> Schedule | None:
+        """Remove a schedule; None: it was removed before (the newest 32 are remembered). Raises ScheduleNotFoundError."""
         target = ScheduleId(schedule_id)
         return self._administer(org_id, lambda doc, basis: administering.decide_remove_schedule(doc, target, basis))
 

@@ -7,8 +7,9 @@ that only this module makes, checked by making it again.
 
 import base64
 import binascii
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -55,6 +56,73 @@ def history_parameters(query_string: bytes) -> HistoryParameters:
         by_cursor=after is not None,
         before=decode_cursor(after) if after else None,
     )
+
+
+@frozen
+class AggregateParameters:
+    """None: not asked for."""
+
+    limit: int
+    offset: int
+    force_pull: bool
+    status: str | None
+    project_id: str | None
+    cube_id: str | None
+
+
+def aggregate_parameters(query_string: bytes, statuses: Sequence[str]) -> AggregateParameters:
+    """Raises RequestError (400)."""
+    given = _known(query_string, "limit", "offset", "force_pull", "status", "projectId", "cubeId")
+    return AggregateParameters(
+        limit=_integer(given, "limit", LIMIT_DEFAULT, 1, PAGE_LIMIT_MAX),
+        offset=_integer(given, "offset", 0, 0, OFFSET_MAX),
+        force_pull=_boolean(given, "force_pull"),
+        status=_one_of("status", given["status"], statuses) if "status" in given else None,
+        project_id=given.get("projectId"),
+        cube_id=given.get("cubeId"),
+    )
+
+
+@frozen
+class ScheduleParameters:
+    """`active` None: all."""
+
+    active: bool | None
+    details: bool
+
+
+def schedule_parameters(query_string: bytes) -> ScheduleParameters:
+    """Raises RequestError (400)."""
+    given = _known(query_string, "active", "details")
+    active = _boolean(given, "active") if "active" in given else None
+    return ScheduleParameters(active, _boolean(given, "details"))
+
+
+def details_parameter(query_string: bytes) -> bool:
+    """Raises RequestError (400)."""
+    return _boolean(_known(query_string, "details"), "details")
+
+
+def time_expression(query_string: bytes, body: bytes) -> str:
+    """From the query (published), else from a JSON body: `{"time_expression": "0 0 4 ? * * *"}`. Raises RequestError (400).
+
+    A `+` in the query is a space, as in every form. With the query parameter given the body is not looked at.
+    """
+    given = _known(query_string, "time_expression")
+    if "time_expression" in given:
+        return given["time_expression"]
+    try:
+        document = json.loads(body) if body.strip() else {}
+    except ValueError as exc:  # what is no JSON, and what is no UTF-8
+        raise RequestError(400, 'the body is not JSON; send {"time_expression": "0 0 4 ? * * *"}') from exc
+    except RecursionError as exc:
+        raise RequestError(400, "the body is nested too deeply") from exc
+    expression = document.get("time_expression") if isinstance(document, dict) else None
+    if not isinstance(expression, str):
+        raise RequestError(
+            400, "time_expression is missing; give it as a query parameter or in a JSON body, e.g. 0 0 4 ? * * *"
+        )
+    return expression
 
 
 def if_busy_parameter(query_string: bytes) -> IfBusy:
@@ -118,7 +186,7 @@ def _trigger_type(given: Mapping[str, str]) -> str | None:
     return text
 
 
-def _one_of(name: str, text: str, allowed: list[str]) -> str:
+def _one_of(name: str, text: str, allowed: Sequence[str]) -> str:
     if text not in allowed:
         raise RequestError(400, f"{name}={text[:40]!r} is not allowed; give one of: {', '.join(allowed)}")
     return text

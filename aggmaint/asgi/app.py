@@ -54,16 +54,18 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
         if exc.name is None or exc.name.partition(".")[0] not in ("starlette", "anyio"):
             raise
         raise MissingExtraError("starlette", "asgi") from exc
-    from ._handlers import Handlers
+    from ._aggregates import Aggregates
+    from ._jobs import Jobs
     from ._paths import RouteTable
+    from ._schedules import Schedules
     from ._threads import Threads
     from .admission import Admission
     from .guards import CsrfGuard, LastNet, SecurityHeaders
 
     threads = Threads()
     admission = Admission(authorize, threads)
-    jobs = Handlers(engine, design_center_enabled, manual_trigger_type)
-    table = RouteTable.build(jobs.routes(), prefixes)
+    published = (Jobs(engine, design_center_enabled, manual_trigger_type), Schedules(engine), Aggregates(engine))
+    table = RouteTable.build((route for each in published for route in each.routes()), prefixes)
     apps = {check_mount(each.path): each.build(engine, admission, threads) for each in mounted}
     families = Families(apps, Door(table, admission, threads))
     guarded = SecurityHeaders(CsrfGuard(LastNet(families), trusted_origins=trusted_origins))

@@ -82,15 +82,21 @@ class StaticTokens:
         self._clock = clock or SystemClock()
 
     async def __call__(self, request: "Request", org_id: OrgId, permission: Permission, /) -> Access:
-        return self.check(request.headers.getlist("authorization"), org_id, permission)
+        """The verdict; `request.state.aggmaint_user` becomes the token's name, which signs what is made by the request."""
+        token = self.find(request.headers.getlist("authorization"))
+        if token is not None:
+            request.state.aggmaint_user = token.name
+        return _verdict(token, org_id, permission)
 
     def check(self, authorization: Sequence[str], org_id: str, permission: Permission) -> Access:
-        """The verdict for a request with these `Authorization` headers; more than one is as good as none."""
-        match = _BEARER.fullmatch(authorization[0].strip()) if len(authorization) == 1 else None
-        token = self._find(match[1].encode("latin-1", "replace")) if match else None
-        if token is None or self._expired(token):
-            return Access.UNAUTHENTICATED
-        return Access.GRANTED if token.permits(org_id, permission) else Access.DENIED
+        """The verdict for a request with these `Authorization` headers."""
+        return _verdict(self.find(authorization), org_id, permission)
+
+    def find(self, authorization: Sequence[str]) -> Token | None:
+        """The valid token in these headers; None if there is none. More than one header is as good as none."""
+        secret = bearer_token(authorization)
+        token = None if secret is None else self._find(secret.encode("latin-1", "replace"))
+        return None if token is None or self._expired(token) else token
 
     def _find(self, secret: bytes) -> Token | None:
         digest = hashlib.sha256(secret).digest()
@@ -102,6 +108,18 @@ class StaticTokens:
 
     def _expired(self, token: Token) -> bool:
         return token.expires_at is not None and self._clock.read().wall_at >= token.expires_at
+
+
+def _verdict(token: Token | None, org_id: str, permission: Permission) -> Access:
+    if token is None:
+        return Access.UNAUTHENTICATED
+    return Access.GRANTED if token.permits(org_id, permission) else Access.DENIED
+
+
+def bearer_token(authorization: Sequence[str]) -> str | None:
+    """The token in a request's `Authorization` headers; None unless there is exactly one, and a well-formed one."""
+    match = _BEARER.fullmatch(authorization[0].strip()) if len(authorization) == 1 else None
+    return match[1] if match else None
 
 
 def load_tokens(path: str | Path, *, clock: Clock | None = None) -> StaticTokens:

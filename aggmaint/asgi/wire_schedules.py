@@ -6,6 +6,9 @@ from typing import Any, Self
 
 from attrs import frozen
 
+from ..core.instants import from_epoch_s
+from ..core.organization import OrgSnapshot
+from ..core.schedule import Schedule
 from ..errors import InvalidValueError
 from .wire import format_instant, parse_instant, read_object, read_text
 
@@ -39,8 +42,16 @@ class WireExecution:
 
 
 @frozen
+class WireScheduleDetails:
+    """What `?details=true` adds. `next_at` None: it will start nothing as things are (inactive, paused, disabled, past)."""
+
+    active: bool
+    next_at: datetime | None
+
+
+@frozen
 class WireSchedule:
-    """A schedule as a payload tells it."""
+    """A schedule as a payload tells it. Without `details` it is written in the published form, eight keys."""
 
     job_id: str
     organization_id: str
@@ -50,6 +61,7 @@ class WireSchedule:
     created_at: datetime
     latest_execution: WireExecution | None = None
     path: str = "time-based"
+    details: WireScheduleDetails | None = None
 
     @classmethod
     def from_json(cls, payload: object) -> Self:
@@ -65,10 +77,13 @@ class WireSchedule:
             created_at=_instant(schedule, "created_at"),
             latest_execution=None if latest is None else WireExecution.from_json(latest),
             path=read_text(schedule.get("path", "time-based"), "schedule.path"),
+            details=WireScheduleDetails(bool(schedule["active"]), parse_instant(schedule.get("next_execution")))
+            if "active" in schedule
+            else None,
         )
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        written = {
             "job_id": self.job_id,
             "organization_Id": self.organization_id,
             "full_build": self.full_build,
@@ -78,3 +93,27 @@ class WireSchedule:
             "latest_execution": None if self.latest_execution is None else self.latest_execution.to_json(),
             "path": self.path,
         }
+        if self.details is not None:
+            next_at = self.details.next_at
+            written |= {"active": self.details.active, "next_execution": next_at and format_instant(next_at)}
+        return written
+
+
+def schedule_to_wire(document: OrgSnapshot, schedule: Schedule, *, details: bool = False) -> dict[str, Any]:
+    """The schedule as the API writes it; `document` is its organisation's."""
+    latest = schedule.latest_execution
+    starts = document.enabled and schedule.active and document.paused is None and schedule.paused is None
+    start = schedule.next_start if starts else None
+    wire = WireSchedule(
+        job_id=schedule.id,
+        organization_id=document.org_id,
+        full_build=False,
+        time_expression=schedule.time_expression,
+        created_by_user=schedule.created_by_user,
+        created_at=schedule.created_at,
+        latest_execution=None if latest is None else WireExecution(latest.job_id, schedule.id, latest.executed_at),
+        details=WireScheduleDetails(schedule.active, None if start is None else from_epoch_s(start))
+        if details
+        else None,
+    )
+    return wire.to_json()

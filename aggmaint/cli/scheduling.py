@@ -150,8 +150,9 @@ def add(org: str, expression: str, zone: str, config_path: str, as_json: bool) -
 def remove(org: str, schedule_id: str, config_path: str, as_json: bool) -> None:
     """Remove a schedule of ORG. Its jobs stay in the history."""
     desk = open_desk(config_path, org)
-    removed = desk.engine.remove_schedule(desk.org_id, desk.find(schedule_id).id)
-    _tell(desk, evolve(removed, active=False), "removed", as_json=as_json)
+    found = desk.find(schedule_id)
+    desk.engine.remove_schedule(desk.org_id, found.id)
+    _tell(desk, evolve(found, active=False), "removed", as_json=as_json)
 
 
 @schedule.command("activate")

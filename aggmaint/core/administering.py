@@ -18,7 +18,7 @@ from .ids import ScheduleId
 from .instants import StoreTime
 from .job import MaintenanceJob
 from .marks import ChangeMark, add_mark
-from .organization import OrgSnapshot
+from .organization import REMOVED_SCHEDULES_MAX, OrgSnapshot
 from .outcomes import RefusalReason, Refused
 from .schedule import Pause, Schedule, activate, restart_after
 from .settings import JobSettings
@@ -99,12 +99,20 @@ def decide_pause_schedule(
     return _edit(doc, schedule_id, basis, lambda each: evolve(each, paused=each.paused or pause), "schedule_paused")
 
 
-def decide_remove_schedule(doc: OrgSnapshot, schedule_id: ScheduleId, basis: Basis) -> Decision[Schedule]:
-    """Remove a schedule, and a slot of it that waits. Raises ScheduleNotFoundError. Its jobs stay in the history."""
+def decide_remove_schedule(doc: OrgSnapshot, schedule_id: ScheduleId, basis: Basis) -> Decision[Schedule | None]:
+    """Remove a schedule, and a slot of it that waits; None: it was removed before. Its jobs stay in the history.
+
+    Raises ScheduleNotFoundError.
+    """
+    if schedule_id in doc.removed_schedules:
+        return Decision(None, None)
     removed = _find(doc, schedule_id)
     draft = Draft(doc, basis)
     _skip_waiting(draft, {schedule_id}, "schedule_removed")
-    draft.set(schedules=tuple(schedule for schedule in draft.doc.schedules if schedule.id != schedule_id))
+    draft.set(
+        schedules=tuple(schedule for schedule in draft.doc.schedules if schedule.id != schedule_id),
+        removed_schedules=(*doc.removed_schedules, schedule_id)[-REMOVED_SCHEDULES_MAX:],
+    )
     return Decision(draft.change(), removed)
 
 

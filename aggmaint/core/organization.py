@@ -13,6 +13,7 @@ When to look:   `notice_at`, the earliest wall instant at which a slot is due, a
                 claimed. Lapsed leases are found by steady time instead, so a jump of the wall clock rescues nobody.
 What is hinted: `marks`, ranges of sources that the host knows to have changed (marks.py).
 What is counted: `uses` of definitions, on their way to the ledger (use.py).
+What is gone:   `removed_schedules`, the ids of the newest 32, so that removing one again is known to be done already.
 What is kept:   history from `pruned_through` on; a removed organisation keeps its fences and cursors as a tombstone.
 """
 
@@ -33,6 +34,7 @@ from .trigger import Trigger
 from .use import DefinitionUse
 
 CHANGE_IDS_MAX = 32
+REMOVED_SCHEDULES_MAX = 32
 
 
 @frozen
@@ -84,6 +86,7 @@ class OrgSnapshot:
     demand: Mapping[str, int] = Factory(dict)
     covered: Mapping[str, int] = Factory(dict)
     schedules: tuple[Schedule, ...] = ()
+    removed_schedules: tuple[ScheduleId, ...] = ()
     enabled: bool = True
     paused: Pause | None = None
     failure_streak: int = 0

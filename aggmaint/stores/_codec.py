@@ -4,7 +4,7 @@ Instants are UTC epoch microseconds. Keys are short, because a document is writt
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -89,6 +89,17 @@ def schedule_from_json(data: Mapping[str, Any]) -> Schedule:
         missed_over=data["over"],
         latest_execution=latest and Execution(JobId(latest[0]), from_us(latest[1])),
     )
+
+
+def schedules_to_json(kept: Sequence[Schedule], removed: Sequence[ScheduleId]) -> Any:
+    """A list while none was removed, which is what most organisations have; else both lists by name."""
+    schedules = [schedule_to_json(schedule) for schedule in kept]
+    return {"kept": schedules, "removed": removed} if removed else schedules
+
+
+def schedules_from_json(data: Any) -> tuple[tuple[Schedule, ...], tuple[ScheduleId, ...]]:
+    parts = data if isinstance(data, dict) else {"kept": data, "removed": []}
+    return tuple(schedule_from_json(each) for each in parts["kept"]), tuple(map(ScheduleId, parts["removed"]))
 
 
 def request_to_json(request: Request) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def org_to_row(doc: OrgSnapshot) -> tuple[Any, ...]:
         codec.opt_dumps(doc.pending and codec.request_to_json(doc.pending)),
         codec.dumps(doc.demand),
         codec.dumps(doc.covered),
-        codec.dumps([codec.schedule_to_json(schedule) for schedule in doc.schedules]),
+        codec.dumps(codec.schedules_to_json(doc.schedules, doc.removed_schedules)),
         int(doc.enabled),
         codec.opt_dumps(doc.paused and codec.pause_to_json(doc.paused)),
         doc.failure_streak,
@@ -109,6 +109,7 @@ def org_from_row(row: Sequence[Any], job: MaintenanceJob | None) -> OrgSnapshot:
     """The document of an organisation's row; `job` is the row of history that its job_id names."""
     org_id, revision, change_ids, generation, last_fence, _, boot, until_s, deadline_s, _, cancel, run, *rest = row
     pending, demand, covered, schedules, enabled, paused, streak, not_before, inventory_job_id, *rest = rest
+    kept, gone = codec.schedules_from_json(json.loads(schedules))
     marks, last_mark, pruned_through, oldest_ended, removed_at, _, _, _, uses, last_use = rest
     running = _running(job, Lease(boot, until_s, deadline_s), json.loads(run), bool(cancel)) if job else None
     return OrgSnapshot(
@@ -121,7 +122,8 @@ def org_from_row(row: Sequence[Any], job: MaintenanceJob | None) -> OrgSnapshot:
         pending=pending and codec.request_from_json(json.loads(pending)),
         demand=json.loads(demand),
         covered=json.loads(covered),
-        schedules=tuple(codec.schedule_from_json(schedule) for schedule in json.loads(schedules)),
+        schedules=kept,
+        removed_schedules=gone,
         enabled=bool(enabled),
         paused=paused and codec.pause_from_json(json.loads(paused)),
         failure_streak=streak,

@@ -82,6 +82,7 @@ def full_document(document: OrgSnapshot, change_id: str, lease: Lease) -> OrgSna
         demand={"Größe": 2**70, "": 1},
         covered={"Größe": 1},
         schedules=(schedule, evolve(schedule, id=ScheduleId("s-0"), paused=None, latest_execution=None)),
+        removed_schedules=(ScheduleId("gone-1"), ScheduleId("gone-2")),
         enabled=False,
         paused=pause,
         failure_streak=9,

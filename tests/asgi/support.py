@@ -27,6 +27,8 @@ from tests.support.tasks import FunctionTask
 
 T: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 ORG: Final = "/aggregates/maintenance/orgId"
+SCHEDULES: Final = "/aggregates/maintenance/scheduler/jobs/orgId"
+AGGREGATES: Final = "/aggregates/orgId"
 JOB_KEYS: Final = [
     "id",
     "organizationId",

@@ -24,6 +24,7 @@ from aggmaint import (
     StepError,
     TaskContext,
 )
+from aggmaint.core.organization import REMOVED_SCHEDULES_MAX
 from aggmaint.errors import (
     InvalidCronError,
     InvalidOrgIdError,
@@ -352,9 +353,22 @@ def test_schedules_are_added_removed_and_activated(engine: MaintenanceEngine, cl
     assert again.active and again.next_slot == int(NOON.timestamp()) + 3600 + 600, "it never fires for the past"
     assert engine.remove_schedule("acme", schedule.id) == again
     assert engine.get_organization("acme").schedule(schedule.id) is None
-    for call in (engine.remove_schedule, engine.activate_schedule):
+    revision = engine.get_organization("acme").revision
+    assert engine.remove_schedule("acme", schedule.id) is None, "asked twice it is done once"
+    assert engine.get_organization("acme").revision == revision
+    for call, unknown in ((engine.activate_schedule, schedule.id), (engine.remove_schedule, "never was")):
         with pytest.raises(ScheduleNotFoundError):
-            call("acme", schedule.id)
+            call("acme", unknown)
+
+
+def test_the_newest_removed_schedules_are_remembered_and_no_more(engine: MaintenanceEngine) -> None:
+    ids = [engine.add_schedule("acme", "@daily").id for _ in range(REMOVED_SCHEDULES_MAX + 1)]
+    for schedule_id in ids:
+        assert engine.remove_schedule("acme", schedule_id) is not None
+    assert engine.get_organization("acme").removed_schedules == tuple(ids[1:])
+    assert engine.remove_schedule("acme", ids[1]) is None
+    with pytest.raises(ScheduleNotFoundError):
+        engine.remove_schedule("acme", ids[0])
 
 
 def test_bad_schedules_are_refused_and_nothing_is_written(engine: MaintenanceEngine) -> None:

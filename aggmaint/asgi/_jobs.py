@@ -1,7 +1,7 @@
-"""What each route does: plain functions from an admitted call to a reply. They block, and are called in threads.
+"""Routes 1 to 3: plain functions from an admitted call to a reply. They block, and are called in threads.
 
-There is no state here: every answer is read from the store through the engine, so any number of doors over one store
-answer alike. The warehouse is never touched; a job that is started runs on the engine's own executor.
+There is no state here (nor in the other families): every answer is read from the store through the engine, so any number of
+doors over one store answer alike. The warehouse is never touched; a job that is started runs on the engine's own executor.
 """
 
 from typing import Final
@@ -18,12 +18,12 @@ from ._replies import Reply, RequestError, action_reply, read_reply
 from .access import Permission
 from .wire import WireHistoryPage, job_to_wire
 
-ORG_PATH: Final = "/aggregates/maintenance/orgId/{orgId}"
+JOBS_PATH: Final = "/aggregates/maintenance/orgId/{orgId}"
 
 
 @frozen
-class Handlers:
-    """The three published routes over one engine."""
+class Jobs:
+    """An organisation's jobs: the one in progress, the history, and asking for one."""
 
     engine: MaintenanceEngine
     design_center_enabled: bool
@@ -31,9 +31,9 @@ class Handlers:
 
     def routes(self) -> tuple[Route, ...]:
         return (
-            Route("POST", f"{ORG_PATH}/run-immediately", Permission.MANAGE, self.run_immediately),
-            Route("GET", ORG_PATH, Permission.VIEW, self.current_job),
-            Route("GET", f"{ORG_PATH}/history", Permission.VIEW, self.history),
+            Route("POST", f"{JOBS_PATH}/run-immediately", Permission.MANAGE, self.run_immediately),
+            Route("GET", JOBS_PATH, Permission.VIEW, self.current_job),
+            Route("GET", f"{JOBS_PATH}/history", Permission.VIEW, self.history),
         )
 
     def run_immediately(self, call: Call) -> Reply:
