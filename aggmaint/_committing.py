@@ -97,7 +97,7 @@ class Committer:
     ) -> Mapping[OrgId, Settled[Answer] | None]:
         """One try for each, committed together; None where another writer was faster.
 
-        Left out are unknown organisations, and those that can not be decided about (logged).
+        Left out are unknown organisations, and those that can not be decided about or whose outcome stays unknown (logged).
         """
         asked_s = self.clock.read().steady_s
         loaded = self.store.load(org_ids)
@@ -115,6 +115,9 @@ class Committer:
                 changes[org_id] = (decision.change, decision.answer)
         results = self._commit_all([change for change, _ in changes.values()])
         for (org_id, (change, answer)), result in zip(changes.items(), results, strict=True):
+            if isinstance(result, UnknownOutcomeError):
+                _log.warning("what became of a change of organisation %r is unknown: %s", org_id, result)
+                continue
             kept = isinstance(result, Committed)
             settled[org_id] = Settled(answer, change.document, written=True, asked_s=asked_s) if kept else None
             if kept:
@@ -122,8 +125,15 @@ class Committer:
         return settled
 
     def commit_each(self, changes: Sequence[OrgChange]) -> list[bool]:
-        """Commit changes, one try for each; which were committed. A document that changed meanwhile is left as it is."""
-        return [isinstance(result, Committed) for result in self._commit_all(changes)]
+        """Commit changes, one try for each; which were committed. A document that changed meanwhile is left as it is.
+
+        Raises UnknownOutcomeError when the outcome of one stays unknown, after all were tried.
+        """
+        results = self._commit_all(changes)
+        for result in results:
+            if isinstance(result, UnknownOutcomeError):
+                raise result
+        return [isinstance(result, Committed) for result in results]
 
     def basis(self, now: StoreTime) -> Basis:
         return Basis(now, uuid4().hex, self.settings)
@@ -136,13 +146,20 @@ class Committer:
                 except Exception:
                     _log.exception("listener %r failed on %s; the job goes on", listener, type(event).__name__)
 
-    def _commit_all(self, changes: Sequence[OrgChange]) -> Sequence[CommitResult]:
+    def _commit_all(self, changes: Sequence[OrgChange]) -> Sequence[CommitResult | UnknownOutcomeError]:
+        """Commit changes together; if nobody knows what became of them, find out for each by itself."""
         if not changes:
             return []
         try:
             return self.store.commit(changes)
         except UnknownOutcomeError:
-            return [self._commit_known(change) for change in changes]
+            return [self._commit_or_unknown(change) for change in changes]
+
+    def _commit_or_unknown(self, change: OrgChange) -> CommitResult | UnknownOutcomeError:
+        try:
+            return self._commit_known(change)
+        except UnknownOutcomeError as unknown:
+            return unknown
 
     def _commit_known(self, change: OrgChange) -> CommitResult:
         """Commit one change and find out what became of it. Raises UnknownOutcomeError when nothing tells."""

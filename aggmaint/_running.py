@@ -127,7 +127,7 @@ class Runner:
             for org_id in offers:
                 if attended.get(org_id) is None:
                     self._slots.give_back()
-        granted = [settled for org_id in offers if (settled := attended[org_id]) is not None]
+        granted = [settled for org_id in offers if (settled := attended.get(org_id)) is not None]
         for settled in granted:
             self._launch(settled)
         changed = sum(1 for settled in attended.values() if settled and settled.written)

@@ -216,6 +216,13 @@ MUTANTS = (
         "tests/stores/test_contract.py::test_a_decision_older_than_5_s_is_stale",
     ),
     Mutant(
+        "one unknown outcome hides the others of its batch",
+        "aggmaint/_committing.py",
+        "except UnknownOutcomeError as unknown:\n            return unknown",
+        "except UnknownOutcomeError as unknown:\n            raise unknown",
+        "tests/engine/test_unknown.py::test_jobs_of_a_batch_are_run_although_one_of_it_stays_unknown",
+    ),
+    Mutant(
         "steps of the wall clock ignored",
         "aggmaint/core/organization.py",
         " or decided_at.step_s(now) > WALL_STEP_MAX_S",
