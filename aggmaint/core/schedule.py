@@ -25,7 +25,7 @@ never fires for the past. `missed` is counted exactly up to 1,000 at a time; wha
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
@@ -167,22 +167,25 @@ def notice(schedule: Schedule, now: datetime, *, blocked: bool, grace_s: float) 
     late = second - _start_of(schedule, newest) > grace_s
     fate = SlotFate.MISSED if late else SlotFate.SKIPPED if blocked else SlotFate.FIRED
     missed = (MISSED_COUNT_MAX if passed is None else passed - 1) + (fate is SlotFate.MISSED)
-    moved = evolve(
+    moved = _waiting_after(
         schedule,
+        newest,
         last_slot=newest,
         skipped=schedule.skipped + (fate is SlotFate.SKIPPED),
         missed=schedule.missed + missed,
         missed_over=schedule.missed_over or passed is None,
     )
-    return Noticed(_waiting_after(moved, newest), newest, fate, missed)
+    return Noticed(moved, newest, fate, missed)
 
 
-def _waiting_after(schedule: Schedule, second: int) -> Schedule:
+def _waiting_after(schedule: Schedule, second: int, **changes: Any) -> Schedule:
     """Waits for the first slot after `second` and after all that were consumed: the clock may have been set back (I11)."""
     second = max(second, schedule.last_slot or second)
     following = next_slot(schedule.time_expression, schedule.zone, second, schedule.key)
     start = None if following is None else _start_of(schedule, following)
-    return evolve(schedule, slots_after=second, next_slot=following, next_start=start)
+    if not changes and (second, following, start) == (schedule.slots_after, schedule.next_slot, schedule.next_start):
+        return schedule
+    return evolve(schedule, slots_after=second, next_slot=following, next_start=start, **changes)
 
 
 def _start_of(schedule: Schedule, slot: int) -> int:

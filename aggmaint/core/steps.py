@@ -130,10 +130,11 @@ def notice_due(draft: Draft) -> None:
         return
     fired: dict[ScheduleId, int] = {}
     moved = {schedule.id: _noticed(draft, schedule, fired) for schedule in due}
-    draft.set(schedules=tuple(moved.get(schedule.id, schedule) for schedule in doc.schedules))
+    pending = doc.pending
     if fired:
         request = Request(TIME_BASED, created_at=now, automatic=True, slots=fired)
-        draft.set(pending=doc.pending.fold(request) if doc.pending else request)
+        pending = pending.fold(request) if pending else request
+    draft.set(schedules=tuple(moved.get(schedule.id, schedule) for schedule in doc.schedules), pending=pending)
 
 
 def _noticed(draft: Draft, schedule: Schedule, fired: dict[ScheduleId, int]) -> Schedule:

@@ -1,6 +1,5 @@
 """Documents and jobs as rows of the SQLite store: the columns, in one order, both ways."""
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -62,7 +61,7 @@ def job_from_row(row: Sequence[Any]) -> MaintenanceJob:
         slot=slot,
         status=JobStatus(status),
         ended_at=codec.opt_from_us(ended),
-        error=error and codec.error_from_json(json.loads(error)),
+        error=error and codec.error_from_json(codec.loads(error)),
         complete=None if complete is None else bool(complete),
     )
 
@@ -109,32 +108,32 @@ def org_from_row(row: Sequence[Any], job: MaintenanceJob | None) -> OrgSnapshot:
     """The document of an organisation's row; `job` is the row of history that its job_id names."""
     org_id, revision, change_ids, generation, last_fence, _, boot, until_s, deadline_s, _, cancel, run, *rest = row
     pending, demand, covered, schedules, enabled, paused, streak, not_before, inventory_job_id, *rest = rest
-    kept, gone = codec.schedules_from_json(json.loads(schedules))
+    kept, gone = codec.schedules_from_json(codec.loads(schedules))
     marks, last_mark, pruned_through, oldest_ended, removed_at, _, _, _, uses, last_use = rest
-    running = _running(job, Lease(boot, until_s, deadline_s), json.loads(run), bool(cancel)) if job else None
+    running = _running(job, Lease(boot, until_s, deadline_s), codec.loads(run), bool(cancel)) if job else None
     return OrgSnapshot(
         org_id=OrgId(org_id),
         revision=revision,
-        change_ids=tuple(json.loads(change_ids)),
+        change_ids=tuple(codec.loads(change_ids)),
         generation=generation,
         last_fence=last_fence,
         running=running,
-        pending=pending and codec.request_from_json(json.loads(pending)),
-        demand=json.loads(demand),
-        covered=json.loads(covered),
+        pending=pending and codec.request_from_json(codec.loads(pending)),
+        demand=codec.loads(demand),
+        covered=codec.loads(covered),
         schedules=kept,
         removed_schedules=gone,
         enabled=bool(enabled),
-        paused=paused and codec.pause_from_json(json.loads(paused)),
+        paused=paused and codec.pause_from_json(codec.loads(paused)),
         failure_streak=streak,
         not_before_at=codec.opt_from_us(not_before),
         inventory_job_id=inventory_job_id and JobId(inventory_job_id),
-        marks=tuple(codec.mark_from_json(mark) for mark in json.loads(marks)),
+        marks=tuple(codec.mark_from_json(mark) for mark in codec.loads(marks)),
         last_mark=last_mark,
         pruned_through=pruned_through,
         oldest_ended_at=codec.opt_from_us(oldest_ended),
         removed_at=codec.opt_from_us(removed_at),
-        uses=tuple(codec.use_from_json(use) for use in json.loads(uses)),
+        uses=tuple(codec.use_from_json(use) for use in codec.loads(uses)),
         last_use=last_use,
     )
 
