@@ -7,6 +7,7 @@ raise MissingExtraError with the remedy when they are not installed.
 from .access import Access, Anonymous, Authorize, Permission
 from .app import create_app
 from .families import Mounted
+from .rates import RateLimit
 from .serving import BindError, is_loopback, serve
 from .tokens import StaticTokens, Token, hash_token, load_tokens
 from .wire import WireEnvelope, WireHistoryPage, WireJob, job_to_wire
@@ -19,6 +20,7 @@ __all__ = [
     "BindError",
     "Mounted",
     "Permission",
+    "RateLimit",
     "StaticTokens",
     "Token",
     "WireEnvelope",
