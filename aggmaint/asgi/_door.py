@@ -9,6 +9,8 @@ Whatever goes wrong becomes an error body in this one place. Engine calls block;
 """
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Final
 
 from starlette.requests import Request
@@ -21,6 +23,9 @@ from ._paths import Call, Found, Route, RouteTable, read_path
 from ._replies import Encoded, RequestError, encode, translate
 from ._threads import Threads
 from .admission import Admission, user_of
+
+Observe = Callable[[str, str | None, int, float], None]
+"""Told of each request: method, the route's pattern (None: none of ours), status, seconds."""
 
 BODY_BYTES_MAX: Final = 64 * 1024
 _log = logging.getLogger("aggmaint.asgi")
@@ -63,10 +68,13 @@ class LimitedBody:
 class Door:
     """Routes, admits and answers HTTP requests; refuses web sockets."""
 
-    def __init__(self, table: RouteTable, admission: Admission, threads: Threads) -> None:
+    def __init__(
+        self, table: RouteTable, admission: Admission, threads: Threads, observe: Observe | None = None
+    ) -> None:
         self._table = table
         self._admission = admission
         self._threads = threads
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,10 +82,15 @@ class Door:
             return
         body = LimitedBody(receive)
         request = Request(scope, body)
+        arrived_s = time.perf_counter()
         try:
             answer = await self._answer(request, body)
         except Exception as exc:
             answer = encode(_explained(request, exc).reply())
+        if self._observe is not None:
+            route = scope.get("route")
+            pattern = route.path if isinstance(route, Route) else None
+            self._observe(scope["method"], pattern, answer.status, time.perf_counter() - arrived_s)
         if not body.disconnected:
             await answer.send(scope, send)
 
@@ -98,6 +111,7 @@ class Door:
         try:
             found = self._table.find(read_path(request.scope))
             route = found.select(request.method)
+            request.scope["route"] = route  # where tracing looks for a name with few values: its `path` is the pattern
             if route.permission is not None:
                 parse_org_id(found.parameters["orgId"])
         except (RequestError, InvalidOrgIdError):

@@ -18,6 +18,7 @@ from ..engine import MaintenanceEngine
 from ..errors import InvalidValueError, MissingExtraError
 from .access import Authorize
 from .families import Families, Mounted, check_mount
+from .metrics import Metrics
 from .rates import RateGuard, RateLimit
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
     trusted_origins: Collection[str] = (),
     rate_limit: RateLimit | None = None,
     threads_max: int = 40,
+    metrics: Metrics | None = None,
     mounted: Sequence[Mounted] = (),
 ) -> "ASGIApp":
     """The published routes over `engine`.
@@ -46,6 +48,7 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
     trusted_origins        sites whose pages may start and change things with this site's cookies ("https://a.example").
     rate_limit             how often one token, or one address without, may ask; more is 429. None: as often as it likes.
     threads_max            blocking calls at once; further ones wait in order.
+    metrics                counts requests, and is served at /metrics; None: there is no such route.
     mounted                further families of routes, each under its own path, such as the dashboard.
 
     Raises MissingExtraError without Starlette, InvalidValueError for an argument that can not work.
@@ -59,6 +62,7 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
         if exc.name is None or exc.name.partition(".")[0] not in ("starlette", "anyio"):
             raise
         raise MissingExtraError("starlette", "asgi") from exc
+    from ._operations import Operations
     from ._paths import RouteTable
     from ._published import published_routes
     from ._threads import Threads
@@ -70,9 +74,10 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
     published = published_routes(
         engine, design_center_enabled=design_center_enabled, manual_trigger_type=manual_trigger_type
     )
-    table = RouteTable.build(published, prefixes)
+    table = RouteTable.build((*published, *Operations(engine, metrics).routes()), prefixes)
     apps = {check_mount(each.path): each.build(engine, admission, threads) for each in mounted}
-    families = Families(apps, Door(table, admission, threads))
+    door = Door(table, admission, threads, None if metrics is None else metrics.observe)
+    families = Families(apps, door)
     guarded = SecurityHeaders(CsrfGuard(LastNet(families), trusted_origins=trusted_origins))
     return Router(default=guarded, redirect_slashes=False)  # the router answers ASGI's lifespan events
 
