@@ -22,6 +22,7 @@ from attrs import frozen
 
 from ._administration import Administration
 from ._committing import Committer, Listener
+from ._pulse import Pulse, PulseKeeper
 from ._running import Runner
 from ._slots import Slots
 from ._use_buffer import UseBuffer
@@ -123,6 +124,7 @@ class MaintenanceEngine(Administration):
         self._auto_register = auto_register
         self._uses = UseBuffer(self._committer, self._register if auto_register else None)
         self._scheduler = scheduler
+        self._pulse = PulseKeeper(hosted=scheduler is None)
         store.prepare()
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -135,6 +137,7 @@ class MaintenanceEngine(Administration):
             self._scheduler = ThreadScheduler()
         if self._scheduler is not None:
             self._scheduler.start(self.tick)
+        self._pulse.started()
 
     def close(self, *, timeout_s: float = 30.0) -> bool:
         """Stop: no new jobs; running ones are told to stop and waited for, then ended as `failed(shutdown)`.
@@ -142,6 +145,7 @@ class MaintenanceEngine(Administration):
         False: a task did not stop in time; its job was ended, but its thread still runs. Idempotent. The store stays open.
         """
         give_up_at = time.monotonic() + timeout_s
+        self._pulse.closed()
         if self._scheduler is not None and not isinstance(self._scheduler, Default):
             self._scheduler.stop(timeout_s)
         stopped = self._runner.close(max(0.0, give_up_at - time.monotonic()))
@@ -298,7 +302,12 @@ class MaintenanceEngine(Administration):
             changed += attended.changed
             met = met + 1 if attended.lost else 0
             if not attended.changed and not 0 < met <= MEETINGS_MAX:
+                self._pulse.ticked()
                 return Tick(self._wait_s(due), granted, changed)
+
+    def pulse(self) -> Pulse:
+        """Who ticks, and how long ago the last tick ended: for probes. Reads no store."""
+        return self._pulse.read()
 
     def run_due(self, *, limit_s: float) -> Tick:
         """One shot, for cron, serverless and Celery: tick and run what is due, until nothing is or `limit_s` has passed.

@@ -84,7 +84,7 @@ def part_of(module: str) -> str:
     if len(parts) == 1:
         return "menu"
     name = parts[1]
-    if name in ("worker", "_running", "_slots", "_committing", "_administration", "_use_buffer"):
+    if name in ("worker", "_running", "_slots", "_committing", "_administration", "_use_buffer", "_pulse"):
         return "engine"
     return next((owner for owner in ("maintenance", "config") if name.startswith(f"_{owner}")), name)
 

@@ -7,6 +7,8 @@ raise MissingExtraError with the remedy when they are not installed.
 from .access import Access, Anonymous, Authorize, Permission
 from .app import create_app
 from .families import Mounted
+from .metrics import Metrics
+from .rates import RateLimit
 from .serving import BindError, is_loopback, serve
 from .tokens import StaticTokens, Token, hash_token, load_tokens
 from .wire import WireEnvelope, WireHistoryPage, WireJob, job_to_wire
@@ -17,8 +19,10 @@ __all__ = [
     "Anonymous",
     "Authorize",
     "BindError",
+    "Metrics",
     "Mounted",
     "Permission",
+    "RateLimit",
     "StaticTokens",
     "Token",
     "WireEnvelope",

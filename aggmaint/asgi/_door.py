@@ -1,24 +1,31 @@
 """The door itself: one ASGI application that admits a request, hands it to a handler in a thread, and answers.
 
 Theory of operation. The order of questions is fixed, and it is what keeps secrets: path (400, 404), method (405), shape of
-the id (400), authorisation (401, 404), size of the body (413), then the handler, which checks parameters and asks the
-engine. Nothing before the authorisation reads the store, so who has no right gets the same answer for every organisation.
+the id (400), authorisation (401, 404), how often (429), size of the body (413), then the handler, which checks parameters
+and asks the engine. Nothing before the authorisation reads the store, so who has no right gets the same answer for every
+organisation.
 
 Whatever goes wrong becomes an error body in this one place. Engine calls block; they run in threads, never on the loop.
 """
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Final
 
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from ..core.ids import parse_org_id
-from ._paths import Call, Route, RouteTable, read_path
+from ..core.ids import OrgId, parse_org_id
+from ..errors import InvalidOrgIdError
+from ._paths import Call, Found, Route, RouteTable, read_path
 from ._replies import Encoded, RequestError, encode, translate
 from ._threads import Threads
-from .admission import Admission
+from .admission import Admission, user_of
+
+Observe = Callable[[str, str | None, int, float], None]
+"""Told of each request: method, the route's pattern (None: none of ours), status, seconds."""
 
 BODY_BYTES_MAX: Final = 64 * 1024
 _log = logging.getLogger("aggmaint.asgi")
@@ -61,10 +68,13 @@ class LimitedBody:
 class Door:
     """Routes, admits and answers HTTP requests; refuses web sockets."""
 
-    def __init__(self, table: RouteTable, admission: Admission, threads: Threads) -> None:
+    def __init__(
+        self, table: RouteTable, admission: Admission, threads: Threads, observe: Observe | None = None
+    ) -> None:
         self._table = table
         self._admission = admission
         self._threads = threads
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,36 +82,46 @@ class Door:
             return
         body = LimitedBody(receive)
         request = Request(scope, body)
+        arrived_s = time.perf_counter()
         try:
             answer = await self._answer(request, body)
         except Exception as exc:
             answer = encode(_explained(request, exc).reply())
+        if self._observe is not None:
+            route = scope.get("route")
+            pattern = route.path if isinstance(route, Route) else None
+            self._observe(scope["method"], pattern, answer.status, time.perf_counter() - arrived_s)
         if not body.disconnected:
             await answer.send(scope, send)
 
     async def _answer(self, request: Request, body: LimitedBody) -> Encoded:
-        found = self._table.find(read_path(request.scope))
-        route = found.select(request.method)
+        found, route = self._find(request)
         if route.permission is not None:
-            org_id = parse_org_id(found.parameters["orgId"])
-            await self._admission.admit(request, org_id, route.permission)
+            await self._admission.admit(request, OrgId(found.parameters["orgId"]), route.permission)
         length = request.headers.get("content-length", "")
         body.check(int(length) if length.isdecimal() else 0)
         content = await body.drain()
         if body.disconnected:
             raise RequestError(400, "the client has gone")
-        call = Call(found.parameters, request.scope.get("query_string", b""), content, _user(request))
+        call = Call(found.parameters, request.scope.get("query_string", b""), content, user_of(request))
         return await self._threads.run(_handle, route, call)
+
+    def _find(self, request: Request) -> tuple[Found, Route]:
+        """Raises RequestError for a path, a method or an id that can not be; who sends many of them gets 429."""
+        try:
+            found = self._table.find(read_path(request.scope))
+            route = found.select(request.method)
+            request.scope["route"] = route  # where tracing looks for a name with few values: its `path` is the pattern
+            if route.permission is not None:
+                parse_org_id(found.parameters["orgId"])
+        except (RequestError, InvalidOrgIdError):
+            self._admission.turn_away(request)
+            raise
+        return found, route
 
 
 def _handle(route: Route, call: Call) -> Encoded:
     return encode(route.handler(call))
-
-
-def _user(request: Request) -> str | None:
-    """Who the authoriser says has sent this: `request.state.aggmaint_user`."""
-    user = getattr(request.state, "aggmaint_user", None)
-    return user if isinstance(user, str) and user else None
 
 
 def _explained(request: Request, exc: Exception) -> RequestError:

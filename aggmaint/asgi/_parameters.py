@@ -10,7 +10,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from attrs import frozen
@@ -104,25 +104,34 @@ def details_parameter(query_string: bytes) -> bool:
 
 
 def time_expression(query_string: bytes, body: bytes) -> str:
-    """From the query (published), else from a JSON body: `{"time_expression": "0 0 4 ? * * *"}`. Raises RequestError (400).
+    """From the query (published), or from a JSON body: `{"time_expression": "0 0 4 ? * * *"}`. Raises RequestError (400).
 
-    A `+` in the query is a space, as in every form. With the query parameter given the body is not looked at.
+    A `+` in the query is a space, as in every form. A body that is not empty is a JSON object; both may say the same.
     """
-    given = _known(query_string, "time_expression")
-    if "time_expression" in given:
-        return given["time_expression"]
-    try:
-        document = json.loads(body) if body.strip() else {}
-    except ValueError as exc:  # what is no JSON, and what is no UTF-8
-        raise RequestError(400, 'the body is not JSON; send {"time_expression": "0 0 4 ? * * *"}') from exc
-    except RecursionError as exc:
-        raise RequestError(400, "the body is nested too deeply") from exc
-    expression = document.get("time_expression") if isinstance(document, dict) else None
-    if not isinstance(expression, str):
+    given = _known(query_string, "time_expression").get("time_expression")
+    sent = _json_object(body).get("time_expression", given)
+    if sent is None:
         raise RequestError(
             400, "time_expression is missing; give it as a query parameter or in a JSON body, e.g. 0 0 4 ? * * *"
         )
-    return expression
+    if not isinstance(sent, str):
+        raise RequestError(400, f"time_expression is {str(sent)[:40]!r} in the body; give a string, e.g. 0 0 4 ? * * *")
+    if given not in (None, sent):
+        raise RequestError(400, f"time_expression is {given!r} in the query and {sent!r} in the body; give it once")
+    return sent
+
+
+def _json_object(body: bytes) -> Mapping[str, Any]:
+    """Raises RequestError (400)."""
+    try:
+        document = json.loads(body) if body.strip() else {}
+    except ValueError as exc:  # what is no JSON, and what is no UTF-8
+        raise RequestError(400, "the body is not JSON; send an object, or none") from exc
+    except RecursionError as exc:
+        raise RequestError(400, "the body is nested too deeply") from exc
+    if not isinstance(document, dict):
+        raise RequestError(400, "the body is not a JSON object; send an object, or none")
+    return document
 
 
 def if_busy_parameter(query_string: bytes) -> IfBusy:

@@ -9,10 +9,9 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import Factory, frozen
-from starlette.types import Scope, Send
 
 from ..errors import (
     AggmaintError,
@@ -23,6 +22,9 @@ from ..errors import (
     UnknownOutcomeError,
 )
 from .wire import WireEnvelope
+
+if TYPE_CHECKING:
+    from starlette.types import Scope, Send
 
 HIDDEN: Final = "no such organisation, or no right to it"
 """One text for both, by intention: who has no right does not learn whether the organisation exists."""
@@ -117,7 +119,7 @@ class Encoded:
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
 
-    async def send(self, scope: Scope, send: Send) -> None:
+    async def send(self, scope: "Scope", send: "Send") -> None:
         """To HEAD the headers of GET are sent, the length included, and no body."""
         body = b"" if scope["method"] == "HEAD" else self.body
         await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})

@@ -1,23 +1,27 @@
 """Where blocking calls of the doors run: worker threads, a bounded number of them, never the event loop."""
 
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from anyio import CapacityLimiter
 from anyio.lowlevel import RunVar
 from anyio.to_thread import run_sync
 
+from ..errors import InvalidValueError
+
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
-THREADS_MAX: Final = 40
-"""Blocking calls at once in one app. Further ones wait in order, on the loop, where waiting costs little."""
-
 
 class Threads:
-    """At most `threads_max` blocking calls at once on each event loop that the app is used from."""
+    """At most `threads_max` blocking calls at once on each event loop that the app is used from.
 
-    def __init__(self, threads_max: int = THREADS_MAX) -> None:
+    Further ones wait in order, on the loop, where waiting costs little. Raises InvalidValueError below 1.
+    """
+
+    def __init__(self, threads_max: int) -> None:
+        if threads_max < 1:
+            raise InvalidValueError(f"threads_max={threads_max} must be 1 or more")
         self._threads_max = threads_max
         self._limiter: RunVar[CapacityLimiter] = RunVar("aggmaint.threads")  # limiters belong to one loop each
 

@@ -1,7 +1,8 @@
 """Who comes in: asks the host's authoriser about a request, and turns its verdict into what the caller is told.
 
 One object for all families of routes. UNAUTHENTICATED is a 401 with `WWW-Authenticate: Bearer`; DENIED is the very 404 that
-an unknown organisation gets. A verdict that is no member of `Access`, and an exception, deny (500).
+an unknown organisation gets. A verdict that is no member of `Access`, and an exception, deny (500). Who asks too often gets
+429, whatever the verdict: it is charged to who was let in, else to the client's address (rates.py).
 """
 
 import inspect
@@ -15,6 +16,7 @@ from ..errors import AggmaintError
 from ._replies import RequestError, hidden
 from ._threads import Threads
 from .access import Access, Authorize, Permission
+from .rates import RateGuard
 
 
 class InvalidVerdictError(AggmaintError, TypeError):
@@ -24,15 +26,17 @@ class InvalidVerdictError(AggmaintError, TypeError):
 class Admission:
     """Asks `authorize`: a coroutine function on the loop, a plain function in a thread."""
 
-    def __init__(self, authorize: Authorize, threads: Threads) -> None:
+    def __init__(self, authorize: Authorize, threads: Threads, rates: RateGuard) -> None:
         self._authorize = authorize
+        self._rates = rates
         self._threads = threads
         call = getattr(authorize, "__call__", None)  # noqa: B004 - a callable object may have a coroutine function
         self._is_async = inspect.iscoroutinefunction(authorize) or inspect.iscoroutinefunction(call)
 
     async def admit(self, request: Request, org_id: OrgId, permission: Permission) -> None:
-        """Returns if the permission was granted. Raises RequestError: 401, or 404 as for an unknown organisation."""
+        """Returns if the permission was granted. Raises RequestError: 401, 429, or 404 as for an unknown organisation."""
         verdict = await self.verdict(request, org_id, permission)
+        self._rates.charge(request.scope, known=verdict is not Access.UNAUTHENTICATED, user=user_of(request))
         if verdict is Access.GRANTED:
             return
         if verdict is Access.DENIED:
@@ -40,6 +44,10 @@ class Admission:
         given = "authorization" in request.headers
         error = "the bearer token is invalid or expired" if given else "missing bearer token"
         raise RequestError(401, error, headers={"WWW-Authenticate": "Bearer"})
+
+    def turn_away(self, request: Request) -> None:
+        """Charge a request that nobody is asked about, such as one for an unknown path. Raises RequestError (429)."""
+        self._rates.charge(request.scope, known=False)
 
     async def verdict(self, request: Request, org_id: OrgId, permission: Permission) -> Access:
         """What the authoriser says, for families that ask about many organisations. Raises InvalidVerdictError."""
@@ -56,3 +64,9 @@ class Admission:
                 "The request was denied"
             )
         return verdict
+
+
+def user_of(request: Request) -> str | None:
+    """Who the authoriser says has sent this: `request.state.aggmaint_user`."""
+    user = getattr(request.state, "aggmaint_user", None)
+    return user if isinstance(user, str) and user else None

@@ -18,6 +18,8 @@ from ..engine import MaintenanceEngine
 from ..errors import InvalidValueError, MissingExtraError
 from .access import Authorize
 from .families import Families, Mounted, check_mount
+from .metrics import Metrics
+from .rates import RateGuard, RateLimit
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -31,6 +33,9 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
     manual_trigger_type: str | None = None,
     prefixes: Sequence[str] = ("", "/api/1.0"),
     trusted_origins: Collection[str] = (),
+    rate_limit: RateLimit | None = None,
+    threads_max: int = 40,
+    metrics: Metrics | None = None,
     mounted: Sequence[Mounted] = (),
 ) -> "ASGIApp":
     """The published routes over `engine`.
@@ -41,6 +46,9 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
                            None: "ManualMaintenance", which is what happened.
     prefixes               every route answers under each of them.
     trusted_origins        sites whose pages may start and change things with this site's cookies ("https://a.example").
+    rate_limit             how often one token, or one address without, may ask; more is 429. None: as often as it likes.
+    threads_max            blocking calls at once; further ones wait in order.
+    metrics                counts requests, and is served at /metrics; None: there is no such route.
     mounted                further families of routes, each under its own path, such as the dashboard.
 
     Raises MissingExtraError without Starlette, InvalidValueError for an argument that can not work.
@@ -54,20 +62,22 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
         if exc.name is None or exc.name.partition(".")[0] not in ("starlette", "anyio"):
             raise
         raise MissingExtraError("starlette", "asgi") from exc
-    from ._aggregates import Aggregates
-    from ._jobs import Jobs
+    from ._operations import Operations
     from ._paths import RouteTable
-    from ._schedules import Schedules
+    from ._published import published_routes
     from ._threads import Threads
     from .admission import Admission
     from .guards import CsrfGuard, LastNet, SecurityHeaders
 
-    threads = Threads()
-    admission = Admission(authorize, threads)
-    published = (Jobs(engine, design_center_enabled, manual_trigger_type), Schedules(engine), Aggregates(engine))
-    table = RouteTable.build((route for each in published for route in each.routes()), prefixes)
+    threads = Threads(threads_max)
+    admission = Admission(authorize, threads, RateGuard(rate_limit))
+    published = published_routes(
+        engine, design_center_enabled=design_center_enabled, manual_trigger_type=manual_trigger_type
+    )
+    table = RouteTable.build((*published, *Operations(engine, metrics).routes()), prefixes)
     apps = {check_mount(each.path): each.build(engine, admission, threads) for each in mounted}
-    families = Families(apps, Door(table, admission, threads))
+    door = Door(table, admission, threads, None if metrics is None else metrics.observe)
+    families = Families(apps, door)
     guarded = SecurityHeaders(CsrfGuard(LastNet(families), trusted_origins=trusted_origins))
     return Router(default=guarded, redirect_slashes=False)  # the router answers ASGI's lifespan events
 

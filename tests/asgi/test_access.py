@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -12,23 +12,18 @@ from starlette.types import ASGIApp
 
 from aggmaint import MaintenanceEngine, OrgId
 from aggmaint.asgi import Access, Anonymous, Permission, StaticTokens, Token, create_app, hash_token
+from aggmaint.asgi._published import published_routes
 from aggmaint.errors import InvalidValueError
 from aggmaint.stores.memory import MemoryStore
 from tests.asgi.support import ORG, TOKENS, Answer, ask, ask_together, engine_with
 
-ROUTES = [
-    ("GET", "{org}"),
-    ("HEAD", "{org}"),
-    ("GET", "{org}/history"),
-    ("GET", "{org}/history?limit=abc"),
-    ("GET", "{org}/history?after=x"),
-    ("HEAD", "{org}/history"),
-    ("POST", "{org}/run-immediately"),
-    ("POST", "{org}/run-immediately?ifBusy=reject"),
-    ("POST", "{org}/run-immediately?ifBusy=maybe"),
-    ("DELETE", "{org}"),
-    ("GET", "{org}/run-immediately"),
-    ("GET", "{org}/nothing"),
+PUBLISHED = sorted({(route.method, route.path) for route in published_routes(cast(Any, None))})
+QUERIES = ["", "?limit=abc", "?after=x", "?active=maybe", "?ifBusy=reject", "?status=x", "?time_expression=x"]
+REQUESTS = [
+    *((method, path + query) for method, path in PUBLISHED for query in QUERIES),
+    *(("HEAD", path) for method, path in PUBLISHED if method == "GET"),
+    *(("PATCH", path) for _, path in PUBLISHED),
+    ("GET", f"{ORG}/{{orgId}}/nothing"),
 ]
 KNOWN = ["known", "known-disabled", "known-running"]
 
@@ -44,15 +39,16 @@ def seen(answer: Answer) -> tuple[int, Any, Any]:
         st.tuples(st.sampled_from(["view", "manage"]), st.sampled_from([*KNOWN, "unknown", "third"])), max_size=3
     ),
     token=st.sampled_from(["mine", "not mine", None]),
-    route=st.sampled_from(ROUTES),
+    request_line=st.sampled_from(REQUESTS),
     known=st.sampled_from(KNOWN),
+    body=st.sampled_from([b"", b"{", b'{"time_expression": "0 0 4 ? * * *"}']),
 )
 def test_without_rights_nobody_learns_what_exists(
-    rights: list[tuple[str, str]], token: str | None, route: tuple[str, str], known: str
+    rights: list[tuple[str, str]], token: str | None, request_line: tuple[str, str], known: str, body: bytes
 ) -> None:
     """Whoever has no right (or too little) for two organisations sees the same, whichever of them exists."""
-    method, tail = route
-    needed = Permission.MANAGE if "run-immediately" in tail else Permission.VIEW
+    method, path = request_line
+    needed = Permission.VIEW if method in ("GET", "HEAD") else Permission.MANAGE
     mine = Token(
         "mine",
         hash_token("mine"),
@@ -64,19 +60,24 @@ def test_without_rights_nobody_learns_what_exists(
     with engine_with(inline=True) as engine:
         engine.register_organizations([*KNOWN, "third"])
         engine.enable("known-disabled", enabled=False)
+        schedule_id = engine.get_organization(known).schedules[0].id
+        before = engine.get_organization(known)
         app = create_app(engine, authorize=StaticTokens([mine]))
         of_known, of_unknown = (
-            ask(app, method, f"{ORG}/{tail.format(org=org_id)}", token=token) for org_id in (known, "unknown")
+            ask(app, method, path.format(orgId=org_id, jobId=schedule_id), token=token, content=body)
+            for org_id in (known, "unknown")
         )
         assert seen(of_known) == seen(of_unknown)
         assert of_known.status in (401, 404, 405)
-        assert engine.list_jobs(known).jobs == ()
+        assert engine.get_organization(known) == before
 
 
-@pytest.mark.parametrize(("method", "tail"), [("GET", ""), ("GET", "/history"), ("POST", "/run-immediately")])
-def test_denied_and_unknown_have_one_body(app: ASGIApp, method: str, tail: str) -> None:
-    denied = ask(app, method, f"{ORG}/default{tail}", token="other")
-    unknown = ask(app, method, f"{ORG}/nobody{tail}", token="root")
+@pytest.mark.parametrize(("method", "path"), PUBLISHED)
+def test_denied_and_unknown_have_one_body(engine: MaintenanceEngine, app: ASGIApp, method: str, path: str) -> None:
+    schedule_id = engine.get_organization("default").schedules[0].id
+    query = "?time_expression=0+0+4+?+*+*+*" if method == "POST" else ""
+    denied = ask(app, method, path.format(orgId="default", jobId=schedule_id) + query, token="other")
+    unknown = ask(app, method, path.format(orgId="nobody", jobId=schedule_id) + query, token="root")
     assert denied.error(404) == {"error": "no such organisation, or no right to it", "message": "Not Found"}
     assert seen(denied) == seen(unknown)
 
@@ -93,8 +94,8 @@ def test_denied_requests_never_reach_the_store() -> None:
     with engine_with(store=store, inline=True) as engine:
         app = create_app(engine, authorize=TOKENS)
         before = store.reads
-        for method, tail in (("GET", ""), ("GET", "/history"), ("POST", "/run-immediately")):
-            ask(app, method, f"{ORG}/default{tail}", token="other").error(404)
+        for method, path in PUBLISHED:
+            ask(app, method, path.format(orgId="default", jobId="x"), token="other").error(404)
         assert store.reads == before
 
 
