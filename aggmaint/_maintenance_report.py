@@ -21,9 +21,11 @@ from .aggregates.decisions import (
     BuildStep,
     Decision,
     MaintenancePlan,
+    RecordStep,
     Step,
     Subject,
     decisions_to_json,
+    step_definition_id,
     step_label,
     step_to_json,
 )
@@ -54,6 +56,8 @@ class StepResult:
             keys = tuple(each.period.key for each in built.partitions)
             return cls(step, built.request.instance_id, built.request.table_name, keys, built.rows, seconds, error)
         assert not isinstance(step, BuildStep)
+        if isinstance(step, RecordStep):
+            return cls(step, None, None, (), len(step.records), seconds, error)
         keys, rows = (), 0
         if isinstance(publication, Refresh):
             keys = tuple(each.key for each in publication.replaced)
@@ -65,8 +69,8 @@ class StepResult:
         return cls(step, request.instance_id, request.table_name, (), 0, 0.0, error)
 
     @property
-    def definition_id(self) -> str:
-        return self.step.definition.id if isinstance(self.step, BuildStep) else self.step.instance.definition_id
+    def definition_id(self) -> str | None:
+        return step_definition_id(self.step)
 
     def to_json(self) -> dict[str, Any]:
         return {

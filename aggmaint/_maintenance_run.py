@@ -6,6 +6,7 @@ from typing import Any
 from attrs import evolve
 
 from ._maintenance_report import StepResult, make_report
+from ._maintenance_told import told_by
 from .aggregates.check import check_definition, duplicates
 from .aggregates.decisions import BuildStep, MaintenancePlan, RefreshStep, Step, ViewStep, step_action, step_label
 from .aggregates.inventory import make_inventory
@@ -88,6 +89,7 @@ class MaintenanceRun:
         self._policy = policy
         self._new_id = new_id
         self._dialect = dialect
+        self._told = told_by(context, definitions)
         self._sick: dict[str, str] = {}
         self._results: list[StepResult] = []
 
@@ -114,6 +116,8 @@ class MaintenanceRun:
             observed_at=self._context.now(),
             failures_in_row=counts,
             dialect=self._dialect,
+            records=observation.records,
+            recent_days=self._policy.unused_days,
         )
         return make_report(plan, self._results, inventory, quarantined(counts, manual=self._context.manual))
 
@@ -132,7 +136,7 @@ class MaintenanceRun:
                 tick=self._tick,
             )
             self._require_ours(observation, must_exist)
-            plan = plan_maintenance(self._definitions, observation, self._policy, self._context.now())
+            plan = plan_maintenance(self._definitions, observation, self._policy, self._context.now(), self._told)
             try:
                 return observation, plan, self._stage(plan)
             except WarehouseQueryError as problem:

@@ -273,6 +273,7 @@ def _aggregate(section: Section, sources: Mapping[str, Source], base: Path) -> A
     partition = _partition(section.section("partition")) if "partition" in section else None
     parameters = section.raw("parameters") or {}
     project, blocked = section.text("project", "default") or "default", section.boolean("blocked", False)
+    kind, subkind = section.text("type", "user_defined") or "", section.text("subtype", "manual") or ""
     section.finish(("joins", "attributes", "measures", "dependencies", "partition", "parameters", "project", "blocked"))
     if source is None:
         return None
@@ -291,6 +292,8 @@ def _aggregate(section: Section, sources: Mapping[str, Source], base: Path) -> A
             partition=partition,
             parameters=parameters,
             blocked=blocked,
+            type=kind,
+            subtype=subkind,
         ),
     )
 
@@ -330,14 +333,20 @@ def _partition(section: Section) -> PartitionBy | None:
 
 
 def _values(section: Section, kind: type[T]) -> T | None:
-    """A class of validated numbers, its fields being the keys."""
+    """A class of validated numbers and flags, its fields being the keys."""
     given: dict[str, Any] = {}
     for attribute in fields(cast(Any, kind)):
         if attribute.name in section:
-            take = section.integer if isinstance(attribute.default, int) else section.number
-            given[attribute.name] = take(attribute.name, attribute.default)
+            given[attribute.name] = _taker(section, attribute.default)(attribute.name, attribute.default)
     section.finish([attribute.name for attribute in fields(cast(Any, kind))])
     return _made(section, lambda: kind(**given))
+
+
+def _taker(section: Section, default: Any) -> Callable[[str, Any], Any]:
+    """How a key is read, by the type of its default."""
+    if isinstance(default, bool):
+        return section.boolean
+    return section.integer if isinstance(default, int) else section.number
 
 
 def _made(section: Section, make: Callable[[], T]) -> T | None:

@@ -28,7 +28,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from .aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RetireStep
+from .aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RetireStep
 from .aggregates.model import AggregateDefinition
 from .aggregates.observation import Column, ControlState, InstanceRecord, Observation, PartitionContent
 from .aggregates.periods import Period
@@ -168,7 +168,9 @@ class Failures:
     builds: tuple[Failed, ...]
 
 
-Publication = Refresh | Switch | RestoreView | RetireStep | DropStep | ForgetStep | Failures | AdoptStep | DisownStep
+Publication = (
+    Refresh | Switch | RestoreView | RetireStep | DropStep | ForgetStep | Failures | AdoptStep | DisownStep | RecordStep
+)
 """One guarded transaction."""
 
 

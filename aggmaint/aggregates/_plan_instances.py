@@ -5,13 +5,15 @@ names this installation, this definition and this instance. Whatever lacks one o
 never touched. So a table that somebody made in the place of one of ours is not dropped either; the instance is.
 
 **The brake.** Definitions that are gone take their aggregates out of service. If too many are gone at once, the list of
-definitions is probably wrong, and nothing is retired without approval.
+definitions is probably wrong: then nothing that has no definition is retired without approval, and nothing of it that was
+retired before is dropped. (What is superseded, failed or deactivated by rule has a definition, and is dropped as ever.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from .decisions import Action, Decision, DropStep, ForgetStep, RetireStep, Step, Subject
+from .life import Deactivated, Lives
 from .model import AggregateDefinition, InstanceStatus
 from .naming import LEDGER_TABLES, TABLE_NAME_PATTERN
 from .observation import InstanceRecord, ObjectKind, Observation, SchemaObject, TableFacts
@@ -20,6 +22,10 @@ from .reasons import MEANINGS, Reason
 
 Planned = tuple[list[Decision], list[Step]]
 
+_DEACTIVATED = {
+    Deactivated.UNUSED: Reason.DEFINITION_UNUSED,
+    Deactivated.OVER_LIMIT: Reason.DEFINITION_OVER_LIMIT,
+}
 _FAILED = frozenset({InstanceStatus.FAILED, InstanceStatus.CANCELLED, InstanceStatus.UNRELIABLE})
 
 
@@ -65,28 +71,30 @@ def _own_table(instance: InstanceRecord, thing: SchemaObject, observation: Obser
 
 
 def plan_instances(
-    definitions: Sequence[AggregateDefinition], observation: Observation, policy: Policy, now: datetime
+    definitions: Sequence[AggregateDefinition], lives: Lives, observation: Observation, policy: Policy, now: datetime
 ) -> Planned:
     """One decision per instance of the ledger, oldest first."""
     defined = {each.id: each for each in definitions}
-    refused = _brake(defined, observation, policy)
+    refused = mass_drop_refused(defined, observation, policy)
     decisions: list[Decision] = []
     steps: list[Step] = []
     for instance in sorted(observation.instances, key=lambda each: (each.started_at, each.id)):
         decision: Decision
         step: Step | None
         if instance.status is InstanceStatus.ACTIVE:
-            decision, step = _plan_active(instance, defined.get(instance.definition_id), refused, observation)
+            decision, step = _plan_active(instance, defined.get(instance.definition_id), lives, refused, observation)
         else:
             decision, step = _plan_inactive(instance, observation, policy, now)
+            if refused is not None and isinstance(step, DropStep) and instance.definition_id not in defined:
+                decision, step = _decision(instance, Reason.MASS_DROP_REFUSED, Action.REFUSE, refused), None
         decisions.append(decision)
         if step is not None:
             steps.append(step)
     return decisions, steps
 
 
-def _brake(defined: dict[str, AggregateDefinition], observation: Observation, policy: Policy) -> str | None:
-    """Why nothing may be retired for want of a definition; None if it may."""
+def mass_drop_refused(defined: Collection[str], observation: Observation, policy: Policy) -> str | None:
+    """Why nothing may be retired or dropped for want of a definition; None if it may. `defined`: the ids that are."""
     active = [each for each in observation.instances if each.status is InstanceStatus.ACTIVE]
     gone = [each for each in active if each.definition_id not in defined]
     if len(gone) <= policy.retired_max and len(gone) <= policy.retired_share_max * len(active):
@@ -98,7 +106,11 @@ def _brake(defined: dict[str, AggregateDefinition], observation: Observation, po
 
 
 def _plan_active(
-    instance: InstanceRecord, definition: AggregateDefinition | None, refused: str | None, observation: Observation
+    instance: InstanceRecord,
+    definition: AggregateDefinition | None,
+    lives: Lives,
+    refused: str | None,
+    observation: Observation,
 ) -> tuple[Decision, RetireStep | None]:
     view = _object_named(instance.view_name, observation)
     drop_view = view is not None and view.kind is ObjectKind.VIEW and ours(view, observation, instance.definition_id)
@@ -112,7 +124,18 @@ def _plan_active(
         words = f"blocked; {instance.table_name} leaves the view and is dropped after the grace"
         step = RetireStep(instance, InstanceStatus.INVALID, Reason.INSTANCE_DEACTIVATED, drop_view)
         return _decision(instance, Reason.INSTANCE_DEACTIVATED, Action.RETIRE, words), step
-    reason, words = judge_table(instance, observation)
+    gone = lives.deactivation(definition.id)
+    if gone is not None:
+        why = _DEACTIVATED[gone.reason]
+        words = (
+            f"deactivated ({gone.reason.value}); {instance.table_name} leaves the view and is dropped after the grace"
+        )
+        step = RetireStep(instance, InstanceStatus.INVALID, why, drop_view)
+        return _decision(instance, Reason.INSTANCE_DEACTIVATED, Action.RETIRE, words), step
+    unbraked, braked = judge_table(instance, observation), lives.refused.get(definition.id)
+    if braked is not None and unbraked[0] is Reason.INSTANCE_HEALTHY:
+        return _decision(instance, Reason.MASS_DROP_REFUSED, Action.REFUSE, braked), None
+    reason, words = unbraked
     if reason is Reason.INSTANCE_HEALTHY:
         return _decision(instance, reason, Action.NONE, words), None
     return _decision(instance, reason, Action.RETIRE, words), RetireStep(

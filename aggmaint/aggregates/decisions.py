@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from .life import DefinitionRecord
 from .model import AggregateDefinition, InstanceStatus
 from .observation import InstanceRecord
 from .periods import Period
@@ -45,6 +46,7 @@ class Action(StrEnum):
     ADOPT = "adopt"
     DISOWN = "disown"
     DEFER = "defer"
+    RECORD = "record"
 
 
 @frozen
@@ -144,7 +146,15 @@ class DisownStep:
     instance: InstanceRecord
 
 
-Step = RetireStep | RefreshStep | ViewStep | BuildStep | DropStep | ForgetStep | AdoptStep | DisownStep
+@frozen
+class RecordStep:
+    """Write what is known of definitions (uses, deactivation), whole rows, and remove the rows of `forgotten` ids."""
+
+    records: tuple[DefinitionRecord, ...]
+    forgotten: tuple[str, ...] = ()
+
+
+Step = RetireStep | RefreshStep | ViewStep | BuildStep | DropStep | ForgetStep | AdoptStep | DisownStep | RecordStep
 
 _STEP_ACTIONS: Mapping[type, Action] = {
     RetireStep: Action.RETIRE,
@@ -155,6 +165,7 @@ _STEP_ACTIONS: Mapping[type, Action] = {
     ForgetStep: Action.FORGET,
     AdoptStep: Action.ADOPT,
     DisownStep: Action.DISOWN,
+    RecordStep: Action.RECORD,
 }
 
 
@@ -165,20 +176,29 @@ def step_action(step: Step) -> Action:
 
 
 def step_label(step: Step) -> str:
-    """`cube.name` of the aggregate that the step is about."""
+    """`cube.name` of the aggregate that the step is about; for records, how many."""
+    if isinstance(step, RecordStep):
+        count = len(step.records) + len(step.forgotten)
+        return f"{count} definition{'' if count == 1 else 's'}"
     if isinstance(step, RefreshStep | ViewStep | BuildStep):
         return step.definition.label
     return step.instance.label
 
 
+def step_definition_id(step: Step) -> str | None:
+    """The definition that the step is about; None for a step about many."""
+    if isinstance(step, RecordStep):
+        return None
+    return step.definition.id if isinstance(step, BuildStep) else step.instance.definition_id
+
+
 def step_to_json(step: Step) -> dict[str, Any]:
-    """{"action", "aggregate", "definition_id", "instance_id" or null, "table" or null, "partitions": [keys]}."""
-    instance = None if isinstance(step, BuildStep) else step.instance
-    definition_id = step.definition.id if isinstance(step, BuildStep) else step.instance.definition_id
+    """{"action", "aggregate", "definition_id" or null, "instance_id" or null, "table" or null, "partitions": [keys]}."""
+    instance = None if isinstance(step, BuildStep | RecordStep) else step.instance
     return {
         "action": step_action(step).value,
         "aggregate": step_label(step),
-        "definition_id": definition_id,
+        "definition_id": step_definition_id(step),
         "instance_id": instance and instance.id,
         "table": instance and instance.table_name,
         "partitions": [each.period.key for each in step.partitions] if isinstance(step, RefreshStep) else [],

@@ -14,6 +14,9 @@ A job writes it when it ends; CLI, HTTP routes and dashboard read it. Its shape 
                       "rows", "partitions", "stale_partitions",
                       "last_build": null | {"started_at", "ended_at", "published_at", "duration_ms", "rows"},
                       "created_at", "average_build_duration_ms": null | int,
+                      "query_utilization": all uses ever told, "recent_utilization": uses of the last `unused_days`,
+                      "most_recent_query": instant | null,
+                      "deactivated": null | {"at", "reason": "unused" | "over_limit"},
                       "failures_in_row": int,
                       "active_instance": null | id, "latest_instance": null | id, "invalidation_reason": null | code,
                       "partition_states": [{"key", "starts_at", "ends_at", "state": "fresh" | "stale" | "unknown",
@@ -30,6 +33,7 @@ from typing import Any
 
 from .decisions import Decision, MaintenancePlan, Subject
 from .expressions import ExpressionError
+from .life import DefinitionRecord
 from .model import AggregateDefinition, DefinitionStatus, InstanceStatus
 from .observation import InstanceRecord, PartitionRecord, active_instance
 from .reasons import Reason, Weight
@@ -48,14 +52,18 @@ def make_inventory(  # noqa: PLR0913 - the parts of a report, each by keyword
     observed_at: datetime,
     failures_in_row: Mapping[str, int] | None = None,
     dialect: str | None = None,
+    records: Sequence[DefinitionRecord] = (),
+    recent_days: int = 45,
 ) -> dict[str, Any]:
     """The inventory after a plan's run. `instances` are as it left them; `failed`: what broke, by definition id.
 
     `failures_in_row`: how many runs in a row, this one included, failed with a definition as it is now. `dialect`: of the
-    SQL that is told of each definition; None: none is told.
+    SQL that is told of each definition; None: none is told. `records`: of definitions, as the run left them; recent uses
+    are those of `recent_days`.
     """
     schema, decisions = plan.schema, plan.decisions
     by_id = {each.id: each for each in definitions}
+    known = {each.definition_id: each for each in records}
     own = {each.definition_id: each for each in decisions if each.subject is Subject.DEFINITION}
     partitions: dict[str, dict[str, Decision]] = {}
     for each in decisions:
@@ -75,6 +83,7 @@ def make_inventory(  # noqa: PLR0913 - the parts of a report, each by keyword
                 ),
                 "failures_in_row": (failures_in_row or {}).get(each.id, 0),
                 "sql": None if dialect is None else _sql(each, dialect),
+                **_life(known.get(each.id), _first_started(each.id, instances), observed_at, recent_days),
             }
             for each in ordered
         ],
@@ -126,12 +135,29 @@ def _definition(
         "partitions": len(states),
         "stale_partitions": sum(each["state"] != "fresh" for each in states),
         "last_build": _last_build(active),
-        "created_at": _instant(mine[0].started_at) if mine else None,
         "average_build_duration_ms": round(sum(built) / len(built)) if built else None,
         "active_instance": active.id if active else None,
         "latest_instance": mine[-1].id if mine else None,
         "invalidation_reason": next((each.reason for each in reversed(mine) if each.reason), None),
         "partition_states": states,
+    }
+
+
+def _first_started(definition_id: str, instances: tuple[InstanceRecord, ...]) -> datetime | None:
+    return min((each.started_at for each in instances if each.definition_id == definition_id), default=None)
+
+
+def _life(
+    record: DefinitionRecord | None, first_started_at: datetime | None, now: datetime, recent_days: int
+) -> dict[str, Any]:
+    """What the ledger knows of a definition beside its instances; one without a record is known since its first build."""
+    gone = record.deactivation if record else None
+    return {
+        "created_at": _instant(record.created_at if record else first_started_at),
+        "query_utilization": record.use_count if record else 0,
+        "recent_utilization": record.recent_uses(now, recent_days) if record else 0,
+        "most_recent_query": _instant(record.last_used_at) if record else None,
+        "deactivated": gone and {"at": _instant(gone.at), "reason": gone.reason.value},
     }
 
 
@@ -147,7 +173,7 @@ def _sql(definition: AggregateDefinition, dialect: str) -> str | None:
 def _status(
     definition: AggregateDefinition, active: InstanceRecord | None, decision: Decision, failed: str | None
 ) -> DefinitionStatus:
-    if definition.blocked:
+    if definition.blocked or decision.reason in _DEACTIVATED:
         return DefinitionStatus.INVALID
     if active is not None:
         return DefinitionStatus.ACTIVE
@@ -198,6 +224,8 @@ def _instance(instance: InstanceRecord, definition: AggregateDefinition | None, 
         "duration_ms": _duration_ms(instance),
     }
 
+
+_DEACTIVATED = frozenset({Reason.DEFINITION_UNUSED, Reason.DEFINITION_OVER_LIMIT, Reason.DEFINITION_DEACTIVATED})
 
 _MESSAGES = {
     InstanceStatus.INPROGRESS: "Aggregate is being built",

@@ -23,7 +23,13 @@ from attrs import frozen
 
 __all__ = ["LEDGER_TABLES", "TABLE_NAME_PATTERN", "Tag", "format_tag", "parse_tag", "schema_name", "table_name"]
 
-LEDGER_TABLES = ("aggmaint_control", "aggmaint_instance", "aggmaint_partition", "aggmaint_source")
+LEDGER_TABLES = (
+    "aggmaint_control",
+    "aggmaint_instance",
+    "aggmaint_partition",
+    "aggmaint_source",
+    "aggmaint_definition",
+)
 """The tables of the ledger, in each managed schema."""
 
 TABLE_NAME_PATTERN = re.compile(r"as_agg_([0-9a-f]{8})_(.{1,14})", re.DOTALL)

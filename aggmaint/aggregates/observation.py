@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from attrs import Factory, frozen
 
+from .life import DefinitionRecord
 from .model import AggregateDefinition, InstanceStatus
 from .naming import Tag
 from .periods import Period
@@ -54,7 +55,8 @@ class InstanceRecord:
     """A ledger row: one physical table, from its intent to its end.
 
     `since_at` is when it got its present status. `generation` and `fence` are those of the job that built it.
-    `source_tokens` are (source key, token) pairs of joined and depended-on sources.
+    `source_tokens` are (source key, token) pairs of joined and depended-on sources. `parts` are the (name, hash) pairs of
+    the definition that it was built from; empty: not known.
     """
 
     id: str
@@ -78,6 +80,7 @@ class InstanceRecord:
     message: str | None = None
     partitions: tuple[PartitionRecord, ...] = ()
     source_tokens: tuple[tuple[str, str], ...] = ()
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 class ObjectKind(StrEnum):
@@ -148,7 +151,7 @@ class Observation:
     """One look. `control` None: the managed schema is not there yet.
 
     `reader` is the (generation, number) of the observing job's fence, None for a reader that is no job. `tables` is by
-    instance id, of active instances only; `definitions` by definition id.
+    instance id, of active instances only; `definitions` by definition id. `records` are the ledger's of definitions.
     """
 
     schema: str
@@ -160,6 +163,7 @@ class Observation:
     objects: tuple[SchemaObject, ...] = ()
     tables: Mapping[str, TableFacts] = Factory(dict)
     definitions: Mapping[str, DefinitionFacts] = Factory(dict)
+    records: tuple[DefinitionRecord, ...] = ()
 
 
 def active_instance(definition_id: str, instances: tuple[InstanceRecord, ...]) -> InstanceRecord | None:

@@ -5,20 +5,21 @@ Theory of operation
 Candidates are definitions, the partitions and the view of healthy instances, all instances of the ledger, and all objects
 of the schema. Each gets exactly one decision. The order of the steps makes every state on the way a good one:
 
+    record what is known of definitions           uses and deactivations, before anything follows from them
     retire what is broken or no longer wanted     off the view at once: a wrong answer is worse than none
     refresh stale partitions, note moved tokens   each aggregate in one publish
     make missing views again
     build beside, switch                          the old instance serves until its successor does
     drop what is past its grace, forget old records
 
-`_plan_instances.py` judges instances and objects, `_plan_partitions.py` partitions; this file definitions. The first
-rule that applies wins, in the order of the code.
+`life.py` says which definitions are deactivated, `_plan_instances.py` judges instances and objects, `_plan_partitions.py`
+partitions; this file definitions. The first rule that applies wins, in the order of the code.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from ._plan_instances import judge_table, ours, plan_instances, plan_objects
+from ._plan_instances import judge_table, mass_drop_refused, ours, plan_instances, plan_objects
 from ._plan_partitions import plan_partitions
 from .decisions import (
     Action,
@@ -27,12 +28,14 @@ from .decisions import (
     DropStep,
     ForgetStep,
     MaintenancePlan,
+    RecordStep,
     RefreshStep,
     RetireStep,
     Step,
     Subject,
     ViewStep,
 )
+from .life import Deactivated, Life, Lives, Told, judge_lives
 from .model import AggregateDefinition
 from .observation import (
     DefinitionFacts,
@@ -46,7 +49,7 @@ from .observation import (
 from .policy import Policy
 from .reasons import MEANINGS, Reason
 
-_ORDER: tuple[type, ...] = (RetireStep, RefreshStep, ViewStep, BuildStep, DropStep, ForgetStep)
+_ORDER: tuple[type, ...] = (RecordStep, RetireStep, RefreshStep, ViewStep, BuildStep, DropStep, ForgetStep)
 
 _FAILURES = {
     FailureKind.DEFINITION: Reason.DEFINITION_INVALID,
@@ -58,19 +61,24 @@ Planned = tuple[list[Decision], list[Step]]
 
 
 def plan_maintenance(
-    definitions: Sequence[AggregateDefinition], observation: Observation, policy: Policy, now: datetime
+    definitions: Sequence[AggregateDefinition],
+    observation: Observation,
+    policy: Policy,
+    now: datetime,
+    told: Told = Told(),  # noqa: B008 - frozen
 ) -> MaintenancePlan:
     """Decide about every candidate. `now` (aware UTC) judges graces; the observation is of this very moment.
 
     All definitions are of one organisation, and `observation.definitions` has facts or a failure of each that is not
-    blocked.
+    blocked. `told`: uses, and which deactivated definitions somebody wants back.
     """
     ordered = sorted(definitions, key=lambda each: (each.label.casefold(), each.id))
+    lives = judge_lives(ordered, observation.records, _first_seen(observation), told, policy, now)
     decisions: list[Decision] = []
-    steps: list[Step] = []
+    steps: list[Step] = _records(ordered, lives, observation, policy)
     for part in (
-        *(_plan_definition(each, observation, policy) for each in ordered),
-        plan_instances(ordered, observation, policy, now),
+        *(_plan_definition(each, lives, observation, policy) for each in ordered),
+        plan_instances(ordered, lives, observation, policy, now),
         plan_objects(observation),
     ):
         decisions.extend(part[0])
@@ -79,9 +87,34 @@ def plan_maintenance(
     return MaintenancePlan(observation.org_id, observation.schema, now, tuple(decisions), tuple(steps))
 
 
-def _plan_definition(definition: AggregateDefinition, observation: Observation, policy: Policy) -> Planned:
+def _first_seen(observation: Observation) -> dict[str, datetime]:
+    """When each definition of the ledger was first built, for those that have no record yet."""
+    first: dict[str, datetime] = {}
+    for each in observation.instances:
+        first[each.definition_id] = min(each.started_at, first.get(each.definition_id, each.started_at))
+    return first
+
+
+def _records(
+    definitions: Sequence[AggregateDefinition], lives: Lives, observation: Observation, policy: Policy
+) -> list[Step]:
+    """Write records that changed; forget those of definitions that are gone with all their instances."""
+    needed = {*(each.id for each in definitions), *(each.definition_id for each in observation.instances)}
+    forgotten = tuple(each.definition_id for each in observation.records if each.definition_id not in needed)
+    defined = {each.id for each in definitions}
+    if not defined or mass_drop_refused(defined, observation, policy) is not None:
+        forgotten = ()  # the list of definitions is probably wrong
+    return [RecordStep(lives.noted, forgotten)] if lives.noted or forgotten else []
+
+
+def _plan_definition(
+    definition: AggregateDefinition, lives: Lives, observation: Observation, policy: Policy
+) -> Planned:
     if definition.blocked:
         return _only(definition, Reason.DEFINITION_BLOCKED, Action.NONE, MEANINGS[Reason.DEFINITION_BLOCKED].sentence)
+    life = lives.by_id[definition.id]
+    if life.deactivation is not None:
+        return _deactivated(definition, life, policy)
     facts = observation.definitions[definition.id]
     if facts.failure is not None:
         return _only(definition, _FAILURES[facts.failure.kind], Action.REFUSE, facts.failure.message)
@@ -96,12 +129,36 @@ def _plan_definition(definition: AggregateDefinition, observation: Observation, 
         return _only(definition, Reason.TOO_MANY_PARTITIONS, Action.REFUSE, words)
     instance = active_instance(definition.id, observation.instances)
     build = _build_reason(definition, instance, facts, observation)
+    if build is not None and instance is None and life.back is not None:
+        build = Reason.BUILD_REACTIVATED, f"it was deactivated, and {life.back}"
     if build is not None:
         reason, words = build
         serving = instance if reason is not Reason.BUILD_BROKEN else None
         return [_decision(definition, reason, Action.BUILD, words)], [BuildStep(definition, serving)]
     assert instance is not None
     return _plan_serving(definition, instance, facts, observation)
+
+
+def _deactivated(definition: AggregateDefinition, life: Life, policy: Policy) -> Planned:
+    gone, record = life.deactivation, life.record
+    assert gone is not None
+    if not life.gone:
+        words = (
+            f"deactivated since {gone.at:%Y-%m-%d %H:%M}Z ({gone.reason.value}); it comes back when it is used, when it is "
+            "changed, or by the task option activate"
+        )
+        return _only(definition, Reason.DEFINITION_DEACTIVATED, Action.NONE, words)
+    idle = f"no use since {record.idle_since:%Y-%m-%d %H:%M}Z"
+    if gone.reason is Deactivated.UNUSED:
+        words = f"{idle}, longer than unused_days={policy.unused_days}"
+        return _only(definition, Reason.DEFINITION_UNUSED, Action.RETIRE, words)
+    recent = record.recent_uses(gone.at, policy.unused_days)
+    words = (
+        f"cube {definition.cube} has more than retention_limit={policy.retention_limit} and retention_excess="
+        f"{policy.retention_excess} system-defined aggregates; this one is among the least used ({recent} uses in "
+        f"{policy.unused_days} days, {idle})"
+    )
+    return _only(definition, Reason.DEFINITION_OVER_LIMIT, Action.RETIRE, words)
 
 
 def _build_reason(

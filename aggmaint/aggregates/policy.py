@@ -1,10 +1,15 @@
-"""What may be decided by settings: graces, the brake, and bounds. Validated when made."""
+"""What may be decided by settings: graces, the brake, retention, and bounds. Validated when made."""
 
-from typing import Any
+from typing import Any, Final
 
 from attrs import Attribute, field, frozen
 
 from ..errors import InvalidValueError
+
+RETENTION_LIMIT: Final = 100
+RETENTION_EXCESS: Final = 2
+UNUSED_DAYS_MIN: Final = 10
+UNUSED_DAYS_MAX: Final = 365
 
 
 def _at_least(least: float) -> Any:
@@ -13,6 +18,21 @@ def _at_least(least: float) -> Any:
             raise InvalidValueError(f"policy {attribute.name}={value!r} must be a number of at least {least}")
 
     return check
+
+
+def _whole(least: int, most: int | None = None) -> Any:
+    def check(_instance: Any, attribute: "Attribute[Any]", value: int) -> None:
+        fits = isinstance(value, int) and not isinstance(value, bool) and least <= value
+        if not fits or (most is not None and value > most):
+            bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+            raise InvalidValueError(f"policy {attribute.name}={value!r} must be a whole number {bounds}")
+
+    return check
+
+
+def _flag(_instance: Any, attribute: "Attribute[Any]", value: bool) -> None:
+    if not isinstance(value, bool):
+        raise InvalidValueError(f"policy {attribute.name}={value!r} must be true or false")
 
 
 def _share(_instance: Any, attribute: "Attribute[Any]", value: float) -> None:
@@ -26,19 +46,42 @@ class Policy:
 
     retired_grace_s   how long a superseded or deactivated table is kept for queries that still read it. At least the
                       longest query that you allow.
+    query_max_s       the longest query that you allow on aggregates, if you bound it (0: you do not). The grace above may
+                      not be shorter.
     failed_grace_s    how long what failed, was cancelled or found unreliable is kept for a look at it.
     forget_s          how long the record of a deleted table is kept.
-    retired_max       the brake: if more definitions than this are gone at once …
-    retired_share_max … or more than this share of the active ones, nothing is retired without approval.
+    retired_max       the brake: if more definitions than this are gone, or found unused, at once …
+    retired_share_max … or more than this share of the active ones are gone, nothing of theirs is retired or dropped without
+                      approval.
+    retention_limit   per cube: if it has more system-defined definitions than the limit …
+    retention_excess  … and this excess, the least used are deactivated down to the limit. A 0 in either reverts both to
+                      their defaults (100 and 2); 1 is valid.
+    remove_unused     deactivate demand-defined definitions that were not used …
+    unused_days       … for so many days, 10 to 365. Also the days of "recent" use by which retention judges.
     partitions_max    an aggregate with more periods than this is refused (a date column with year 9999 in it is typical).
     builds_per_snapshot  how many aggregates are built from one snapshot, sharing its fingerprint scans. If one of them
                       fails, each is tried again alone.
     """
 
     retired_grace_s: float = field(default=3600.0, validator=_at_least(0))
+    query_max_s: float = field(default=0.0, validator=_at_least(0))
     failed_grace_s: float = field(default=3600.0, validator=_at_least(0))
     forget_s: float = field(default=30 * 86400.0, validator=_at_least(0))
     retired_max: int = field(default=20, validator=_at_least(0))
     retired_share_max: float = field(default=0.5, validator=_share)
+    retention_limit: int = field(default=RETENTION_LIMIT, validator=_whole(0))
+    retention_excess: int = field(default=RETENTION_EXCESS, validator=_whole(0))
+    remove_unused: bool = field(default=True, validator=_flag)
+    unused_days: int = field(default=45, validator=_whole(UNUSED_DAYS_MIN, UNUSED_DAYS_MAX))
     partitions_max: int = field(default=10_000, validator=_at_least(1))
     builds_per_snapshot: int = field(default=8, validator=_at_least(1))
+
+    def __attrs_post_init__(self) -> None:
+        if 0 in (self.retention_limit, self.retention_excess):  # published: 0 is unsupported and reverts both
+            object.__setattr__(self, "retention_limit", RETENTION_LIMIT)
+            object.__setattr__(self, "retention_excess", RETENTION_EXCESS)
+        if self.retired_grace_s < self.query_max_s:
+            raise InvalidValueError(
+                f"policy retired_grace_s={self.retired_grace_s!r} is shorter than the longest query, "
+                f"query_max_s={self.query_max_s!r}: a query would lose its table; raise retired_grace_s"
+            )

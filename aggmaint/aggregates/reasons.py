@@ -65,6 +65,11 @@ class Reason(StrEnum):
     VIEW_CURRENT = "view_current"
     VIEW_MISSING = "view_missing"
     OBJECT_FOREIGN = "object_foreign"
+    # the life of definitions
+    DEFINITION_UNUSED = "definition_unused"
+    DEFINITION_OVER_LIMIT = "definition_over_limit"
+    DEFINITION_DEACTIVATED = "definition_deactivated"
+    BUILD_REACTIVATED = "build_reactivated"
 
 
 @frozen
@@ -114,11 +119,11 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
         ),
         Reason.INSTANCE_COLUMNS_DIFFER: (finding, "The table's columns are not those that were built."),
         Reason.INSTANCE_UNREADABLE: (finding, "The table could not be read."),
-        Reason.INSTANCE_DEACTIVATED: (work, "The definition is blocked: the instance leaves the view."),
+        Reason.INSTANCE_DEACTIVATED: (work, "The definition is blocked or deactivated: the instance leaves the view."),
         Reason.INSTANCE_UNDEFINED: (work, "The definition is gone: the instance leaves the view."),
         Reason.MASS_DROP_REFUSED: (
             problem,
-            "Too many definitions are gone at once; nothing is retired without approval.",
+            "Too many definitions are gone, or unused, at once; nothing of theirs is retired or dropped without approval.",
         ),
         Reason.INSTANCE_BUILDING: (fine, "A job builds it now."),
         Reason.INSTANCE_ABANDONED: (work, "Its builder died or lost its job; what it left is dropped."),
@@ -132,6 +137,19 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
         Reason.VIEW_CURRENT: (fine, "The view reads the active instance."),
         Reason.VIEW_MISSING: (finding, "The view is gone or reads another table; it is made again."),
         Reason.OBJECT_FOREIGN: (finding, "The object is not provably ours; it is never touched."),
+        Reason.DEFINITION_UNUSED: (
+            work,
+            "Demand-defined, and not used for too long: it is deactivated, its table dropped by a later run.",
+        ),
+        Reason.DEFINITION_OVER_LIMIT: (
+            work,
+            "Its cube has too many system-defined aggregates and it is among the least used: it is deactivated.",
+        ),
+        Reason.DEFINITION_DEACTIVATED: (
+            fine,
+            "It was deactivated earlier: it is neither built nor served until it is back.",
+        ),
+        Reason.BUILD_REACTIVATED: (work, "It was deactivated and is wanted again; a new table is built."),
     }
     return {reason: ReasonMeaning(*row) for reason, row in rows.items()}
 

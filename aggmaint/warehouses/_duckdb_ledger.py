@@ -3,43 +3,37 @@
 The tables have no indexes and no constraints that DuckDB would check through one: rows are few, and an update of an
 indexed row is a delete and an insert to DuckDB. That there is one control row follows from its birth: it is inserted by
 the transaction that creates its table, and two such transactions conflict. Instants are stored as UTC without zone.
+The tables and their versions: `_duckdb_ledger_schema.py`.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from attrs import evolve
+
 from ..aggregates.dialects import DuckDBDialect
+from ..aggregates.life import DefinitionRecord
 from ..aggregates.model import INSTANCE_PREDECESSORS, InstanceStatus
-from ..aggregates.naming import LEDGER_TABLES
-from ..aggregates.observation import Column, ControlState, InstanceRecord, PartitionRecord
+from ..aggregates.observation import Column, ControlState, InstanceRecord, Observation, PartitionRecord
 from ..aggregates.periods import Period
 from ..core.job import Fence
 from ..errors import FenceLostError, ForeignSchemaError
 from ..warehouse import ManagedSchema, PartitionWrite
 from ._duckdb_connection import Connection
-
-LEDGER_VERSION = 1
-
-CONTROL, INSTANCE, PARTITION, SOURCE = LEDGER_TABLES
-_DDL = {
-    INSTANCE: (
-        "id VARCHAR, definition_id VARCHAR, label VARCHAR, table_name VARCHAR, view_name VARCHAR, status VARCHAR, "
-        "since_at TIMESTAMP, generation BIGINT, fence BIGINT, definition_hash VARCHAR, structure_hash VARCHAR, "
-        "build_id VARCHAR, started_at TIMESTAMP, built_at TIMESTAMP, published_at TIMESTAMP, row_count BIGINT, "
-        "column_list VARCHAR, reason VARCHAR, message VARCHAR"
-    ),
-    PARTITION: (
-        "instance_id VARCHAR, period_key VARCHAR, starts_on VARCHAR, starts_at TIMESTAMP, ends_at TIMESTAMP, "
-        "row_count BIGINT, token VARCHAR, content VARCHAR, build_id VARCHAR, published_at TIMESTAMP"
-    ),
-    SOURCE: "instance_id VARCHAR, source_key VARCHAR, token VARCHAR",
-    CONTROL: (
-        "installation VARCHAR, org VARCHAR, generation BIGINT, fence BIGINT, touch BIGINT, open BOOLEAN, build VARCHAR, "
-        "version INTEGER"
-    ),
-}
+from ._duckdb_ledger_schema import (
+    CONTROL,
+    DEFINITION,
+    INSTANCE,
+    LEDGER_VERSION,
+    OLDEST,
+    PARTITION,
+    SOURCE,
+    TABLES,
+    migrate_ledger,
+)
+from ._duckdb_records import read_records, replace_records
 
 
 def _stored(instant: datetime | None) -> datetime | None:
@@ -76,17 +70,19 @@ class Ledger:
         """Schema, ledger and the control row, claimed at once."""
         run = self._connection.run
         run(f"CREATE SCHEMA IF NOT EXISTS {self._quoted}")
-        for name, columns in _DDL.items():
+        for name, columns in TABLES.items():
             again = "" if name == CONTROL or self._schema.adopt_from is None else "IF NOT EXISTS "
             run(f"CREATE TABLE {again}{self.table(name)} ({columns})")
         run(
             f"INSERT INTO {self.table(CONTROL)} VALUES ($installation, $org, $generation, $fence, 1, TRUE, '', $version)",
             {**self._identity(), **_fence(fence), "version": LEDGER_VERSION},
         )
+        if self._schema.adopt_from is not None:
+            migrate_ledger(run, self.table, OLDEST)  # of what is left nobody knows the version
 
     def complete(self) -> None:
         """Make the tables of the ledger that are gone again, empty."""
-        for name, columns in _DDL.items():
+        for name, columns in TABLES.items():
             self._connection.run(f"CREATE TABLE IF NOT EXISTS {self.table(name)} ({columns})")
 
     def claim(self, fence: Fence, touch: int | None) -> bool:
@@ -106,7 +102,15 @@ class Ledger:
                 **({} if adopt_from is None else {"adopt_from": adopt_from}),
             },
         )
+        if taken == 1:
+            self._migrate()
         return taken == 1
+
+    def _migrate(self) -> None:
+        """Bring an older ledger up to date, in the transaction of the claim."""
+        _, version = self.read_control()
+        if version < LEDGER_VERSION:
+            migrate_ledger(self._connection.run, self.table, version)
 
     def guard(self, fence: Fence, build_id: str) -> None:
         """The first statement of every writing transaction. Raises FenceLostError."""
@@ -132,8 +136,17 @@ class Ledger:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
+    def read_into(self, observation: Observation, control: ControlState, version: int) -> Observation:
+        """The observation with what this ledger holds; what an older version lacks is left empty."""
+        records = read_records(self._connection, self.table(DEFINITION)) if version >= 2 else ()
+        return evolve(observation, control=control, instances=self._instances(version), records=records)
+
     def control(self) -> ControlState:
         """The control row. Raises ForeignSchemaError if it is not this installation's and organisation's."""
+        return self.read_control()[0]
+
+    def read_control(self) -> tuple[ControlState, int]:
+        """The control row, and the ledger's version. Raises ForeignSchemaError, also for a newer version."""
         rows = self._connection.run(
             f"SELECT installation, org, generation, fence, touch, open, build, version FROM {self.table(CONTROL)}"
         )
@@ -143,8 +156,11 @@ class Ledger:
                 f"{where} has {len(rows)} control rows instead of one; somebody changed the ledger"
             )
         *values, version = rows[0]
-        if version != LEDGER_VERSION:
-            raise ForeignSchemaError(f"{where} has ledger version {version}, not {LEDGER_VERSION}; upgrade aggmaint")
+        if not 1 <= version <= LEDGER_VERSION:
+            raise ForeignSchemaError(
+                f"{where} has ledger version {version}, which a newer aggmaint wrote (this one knows {LEDGER_VERSION}); "
+                "upgrade with: pip install -U aggmaint. Nothing was changed"
+            )
         state = ControlState(*values)
         if state.installation not in (self._schema.installation, self._schema.adopt_from):
             raise ForeignSchemaError(
@@ -156,10 +172,14 @@ class Ledger:
             raise ForeignSchemaError(
                 f"{where} belongs to organisation {state.org_id!r}, not to {self._schema.org_id!r}"
             )
-        return state
+        return state, version
 
     def instances(self) -> tuple[InstanceRecord, ...]:
         """All instances with their partitions and source tokens, in one order."""
+        return self._instances(self.read_control()[1])
+
+    def _instances(self, version: int) -> tuple[InstanceRecord, ...]:
+        parts = "parts" if version >= 2 else "NULL"
         partitions: dict[str, list[PartitionRecord]] = {}
         for instance_id, key, on, starts, ends, rows, token, content, build, published in self._connection.run(
             "SELECT instance_id, period_key, starts_on, starts_at, ends_at, row_count, token, content, build_id, "
@@ -178,7 +198,7 @@ class Ledger:
             for row in self._connection.run(
                 "SELECT id, definition_id, label, table_name, view_name, status, since_at, generation, fence, "
                 "definition_hash, structure_hash, build_id, started_at, built_at, published_at, row_count, column_list, "
-                f"reason, message FROM {self.table(INSTANCE)} ORDER BY started_at, id"
+                f"reason, message, {parts} FROM {self.table(INSTANCE)} ORDER BY started_at, id"
             )
         )
 
@@ -199,7 +219,8 @@ class Ledger:
     def insert_intent(self, instance: InstanceRecord) -> None:
         self._connection.run(
             f"INSERT INTO {self.table(INSTANCE)} VALUES ($id, $definition_id, $label, $table_name, $view_name, $status, "
-            "$at, $generation, $fence, $definition_hash, $structure_hash, $build_id, $at, NULL, NULL, 0, '[]', NULL, NULL)",
+            "$at, $generation, $fence, $definition_hash, $structure_hash, $build_id, $at, NULL, NULL, 0, '[]', NULL, NULL, "
+            "$parts)",
             {
                 **{
                     name: getattr(instance, name)
@@ -210,6 +231,7 @@ class Ledger:
                 "fence": instance.fence,
                 "status": instance.status.value,
                 "at": _stored(instance.started_at),
+                "parts": json.dumps(dict(instance.parts)),
             },
         )
 
@@ -284,6 +306,9 @@ class Ledger:
                 {"id": instance_id, "key": key, "token": token},
             )
 
+    def replace_records(self, records: Sequence[DefinitionRecord], forgotten: Iterable[str]) -> None:
+        replace_records(self._connection, self.table(DEFINITION), records, forgotten)
+
     def forget_details(self, instance_id: str) -> None:
         """Remove the partition and source rows of an instance that is out of service."""
         for name in (PARTITION, SOURCE):
@@ -314,7 +339,7 @@ def _instance(
     row: tuple[Any, ...], partitions: tuple[PartitionRecord, ...], sources: tuple[tuple[str, str], ...]
 ) -> InstanceRecord:
     identity, definition_id, label, table, view, status, since, generation, fence, *rest = row
-    definition_hash, structure_hash, build, started, built, published, rows, columns, reason, message = rest
+    definition_hash, structure_hash, build, started, built, published, rows, columns, reason, message, parts = rest
     return InstanceRecord(
         id=identity,
         definition_id=definition_id,
@@ -337,6 +362,7 @@ def _instance(
         message=message,
         partitions=partitions,
         source_tokens=sources,
+        parts=() if parts is None else tuple(sorted(json.loads(parts).items())),
     )
 
 

@@ -17,7 +17,7 @@ from attrs import evolve
 
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.model import AggregateDefinition, InstanceStatus
-from ..aggregates.naming import LEDGER_TABLES, Tag, parse_tag
+from ..aggregates.naming import Tag, parse_tag
 from ..aggregates.observation import (
     Column,
     DefinitionFacts,
@@ -50,7 +50,8 @@ from ..errors import LedgerLostError, WarehouseError, WarehouseQueryError
 from ..warehouse import ManagedSchema, Tick
 from ._duckdb_bind import DIALECT, Binder, Bound, bound_parameters
 from ._duckdb_connection import Connection
-from ._duckdb_ledger import CONTROL, Ledger
+from ._duckdb_ledger import Ledger
+from ._duckdb_ledger_schema import CONTROL, ledger_tables
 
 
 class FilesMovedError(WarehouseQueryError):
@@ -128,9 +129,8 @@ class Observer:
             objects=self._objects(),
             reader=None if reader is None else (reader.generation, reader.number),
         )
-        missing = set(LEDGER_TABLES) - {each.name for each in base.objects}
-        if CONTROL not in missing:
-            base = evolve(base, control=self._ledger.control(), instances=self._instances(missing))
+        if any(each.name == CONTROL for each in base.objects):
+            base = self._with_ledger(base)
         tables = {
             **self._tables_unknown(base),
             **self._tables(definitions, base.instances, unreadable, tick),
@@ -138,12 +138,14 @@ class Observer:
         facts = self._facts(definitions, base.instances, tables, broken, tick)
         return evolve(base, tables=tables, definitions=facts)
 
-    def _instances(self, missing: set[str]) -> tuple[InstanceRecord, ...]:
-        """The ledger's. Where tables of it are gone nothing is known: only adopting goes on from there."""
+    def _with_ledger(self, base: Observation) -> Observation:
+        """And what the ledger holds. Where tables of it are gone nothing is known: only adopting goes on from there."""
+        control, version = self._ledger.read_control()
+        missing = ledger_tables(version) - {each.name for each in base.objects}
         if not missing:
-            return self._ledger.instances()
+            return self._ledger.read_into(base, control, version)
         if self._schema.adopt_from is not None:
-            return ()
+            return evolve(base, control=control)
         raise LedgerLostError(
             f"schema {self._schema.name} has lost {', '.join(sorted(missing))} of its ledger; restore the warehouse, or "
             f"recover without a rebuild: aggmaint adopt {self._schema.org_id}"

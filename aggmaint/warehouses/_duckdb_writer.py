@@ -9,7 +9,7 @@ Nothing is ever dropped with CASCADE.
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RetireStep
+from ..aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RetireStep
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.model import AggregateDefinition, InstanceStatus
 from ..aggregates.naming import Tag, format_tag, parse_tag
@@ -55,6 +55,7 @@ def intent_of(request: BuildRequest, fence: Fence, at: datetime) -> InstanceReco
         structure_hash=definition.structure_hash,
         build_id="",
         started_at=at,
+        parts=tuple(sorted(definition.part_hashes.items())),
     )
 
 
@@ -133,6 +134,18 @@ class Writer:
             case RestoreView(definition, instance):
                 self._ledger.require_active(instance)
                 self._make_view(definition, instance.id, instance.table_name)
+            case AdoptStep():
+                self._adopt(publication, at, build_id)
+            case DisownStep():
+                self._disown(publication)
+            case _:
+                self._keep_books(publication, at)
+
+    def _keep_books(
+        self, publication: RetireStep | DropStep | ForgetStep | Failures | RecordStep, at: datetime
+    ) -> None:
+        """What ends, is forgotten or noted."""
+        match publication:
             case RetireStep(instance, status, reason, drop_view):
                 self._end(instance, status, reason, at)
                 self._drop_own("VIEW", instance.view_name if drop_view else None, instance)
@@ -143,10 +156,8 @@ class Writer:
                 self._ledger.forget(instance.id)
             case Failures():
                 self._fail(publication, at)
-            case AdoptStep():
-                self._adopt(publication, at, build_id)
-            case DisownStep():
-                self._disown(publication)
+            case RecordStep(records, forgotten):
+                self._ledger.replace_records(records, forgotten)
 
     def _end(self, instance: InstanceRecord, status: InstanceStatus, reason: Reason, at: datetime) -> None:
         """Out of service: the record stays, its partitions go."""

@@ -20,6 +20,7 @@ from aggmaint.aggregates.decisions import (
     decisions_about,
 )
 from aggmaint.aggregates.inventory import make_inventory
+from aggmaint.aggregates.life import Deactivated, Deactivation, DefinitionRecord, Told
 from aggmaint.aggregates.model import AggregateDefinition, InstanceStatus, Join, Source
 from aggmaint.aggregates.naming import Tag, table_name
 from aggmaint.aggregates.observation import (
@@ -99,6 +100,8 @@ class World:
     reader: tuple[int, int] | None = (0, 4)
     policy: Policy = field(factory=Policy)
     now: datetime = NOW
+    records: list[DefinitionRecord] = field(factory=list)
+    told: Told = field(factory=Told)
 
     def observation(self) -> Observation:
         objects = [SchemaObject("aggmaint_control", ObjectKind.TABLE)]
@@ -129,10 +132,11 @@ class World:
             shown,
             {**tables, **self.tables},
             {**facts, **self.facts},
+            tuple(self.records),
         )
 
     def plan(self) -> MaintenancePlan:
-        return plan_maintenance(self.definitions, self.observation(), self.policy, self.now)
+        return plan_maintenance(self.definitions, self.observation(), self.policy, self.now, self.told)
 
 
 def tag(each: InstanceRecord) -> Tag:
@@ -176,6 +180,35 @@ def joined(**parts: Any) -> World:
 
 STILL = (("join:sales", token(1)), ("join:shops", token(1)))
 MOVED = (("join:sales", token(1)), ("join:shops", token(2)))
+
+DEMANDED = evolve(WANTED, type="system_defined", subtype="demand_defined")
+
+
+def living(*wanted: AggregateDefinition, age_days: int = 44, **parts: Any) -> World:
+    """System-defined aggregates in service, known for so many days, and not used since."""
+    then = NOW - timedelta(days=age_days)
+    mine = wanted or (DEMANDED,)
+    instances = [
+        instance(1, each, id=each.id, table_name=f"as_agg_{n:08x}_x", partitions=(record(JANUARY), record(FEBRUARY)))
+        for n, each in enumerate(mine)
+    ]
+    records = [DefinitionRecord(each.id, each.label, then, then) for each in mine]
+    return World(definitions=list(mine), instances=instances, records=records, **parts)
+
+
+def deactivated(at: datetime = NOW - timedelta(days=1), definition_hash: str = DEMANDED.definition_hash) -> World:
+    gone = Deactivation(at, Deactivated.UNUSED, definition_hash)
+    return World(
+        definitions=[DEMANDED],
+        instances=[],
+        records=[DefinitionRecord(DEMANDED.id, DEMANDED.label, OLD, OLD, deactivation=gone)],
+    )
+
+
+def crowded() -> World:
+    three = [evolve(definition(name=f"s{n}"), type="system_defined") for n in range(3)]
+    return living(*three, policy=Policy(retention_limit=1, retention_excess=1))
+
 
 CASES: dict[Reason, Callable[[], World]] = {
     Reason.DEFINITION_FRESH: World,
@@ -230,6 +263,10 @@ CASES: dict[Reason, Callable[[], World]] = {
     Reason.VIEW_CURRENT: World,
     Reason.VIEW_MISSING: lambda: World(without={WANTED.view_name}),
     Reason.OBJECT_FOREIGN: lambda: World(extra=[SchemaObject("as_agg_deadbeef_x", ObjectKind.TABLE)]),
+    Reason.DEFINITION_UNUSED: lambda: living(age_days=45),
+    Reason.DEFINITION_OVER_LIMIT: crowded,
+    Reason.DEFINITION_DEACTIVATED: deactivated,
+    Reason.BUILD_REACTIVATED: lambda: deactivated(definition_hash="another"),
 }
 
 
