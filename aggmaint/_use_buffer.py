@@ -100,21 +100,27 @@ class UseBuffer:
 
     def _send(self, org_ids: Sequence[OrgId]) -> bool:
         """Commit these parcels together; those that are settled leave. False: the store is away."""
+        decided: set[OrgId] = set()
+
+        def decide(document: OrgSnapshot, basis: Basis) -> Decision[bool]:
+            decided.add(document.org_id)
+            return self._decide(document, basis)
+
         try:
-            settled = self._committer.change_many(org_ids, self._decide)
-            unknown = [org_id for org_id in org_ids if org_id not in settled]
-            if unknown and self._register is not None:
-                self._register(unknown)
+            settled = self._committer.change_many(org_ids, decide)
+            absent = [org_id for org_id in org_ids if org_id not in decided]
+            if absent and self._register is not None:
+                self._register(absent)
         except StoreError as problem:
             _log.warning("uses of %d organisations are kept for later: %s", len(org_ids), problem)
             return False
-        for org_id, answer in settled.items():
+        for org_id, answer in settled.items():  # what was decided and is not here has an unknown outcome: asked again
             if answer is None:
                 self._parcels[org_id].tried.pop()  # another writer was faster: surely not committed
             else:
                 self._drop(org_id, counted=answer.answer)
         if self._register is None:
-            for org_id in unknown:
+            for org_id in absent:
                 self._drop(org_id, counted=False)
         return True
 
