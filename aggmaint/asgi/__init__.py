@@ -7,9 +7,11 @@ raise MissingExtraError with the remedy when they are not installed.
 from .access import Access, Anonymous, Authorize, Permission
 from .app import create_app
 from .families import Mounted
+from .jwt_tokens import JwtClaims, JwtVerifier
 from .metrics import Metrics
 from .rates import RateLimit
 from .serving import BindError, is_loopback, serve
+from .token_file import TokenFile
 from .tokens import StaticTokens, Token, hash_token, load_tokens
 from .wire import WireEnvelope, WireHistoryPage, WireJob, job_to_wire
 from .wire_schedules import WireExecution, WireSchedule
@@ -19,12 +21,15 @@ __all__ = [
     "Anonymous",
     "Authorize",
     "BindError",
+    "JwtClaims",
+    "JwtVerifier",
     "Metrics",
     "Mounted",
     "Permission",
     "RateLimit",
     "StaticTokens",
     "Token",
+    "TokenFile",
     "WireEnvelope",
     "WireExecution",
     "WireHistoryPage",

@@ -36,6 +36,8 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
     rate_limit: RateLimit | None = None,
     threads_max: int = 40,
     metrics: Metrics | None = None,
+    run_engine: bool = False,
+    shutdown_s: float = 30.0,
     mounted: Sequence[Mounted] = (),
 ) -> "ASGIApp":
     """The published routes over `engine`.
@@ -49,6 +51,8 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
     rate_limit             how often one token, or one address without, may ask; more is 429. None: as often as it likes.
     threads_max            blocking calls at once; further ones wait in order.
     metrics                counts requests, and is served at /metrics; None: there is no such route.
+    run_engine             True: the server's start and end (ASGI's lifespan) start and close the engine. False: the host's.
+    shutdown_s             how long jobs may take to stop when the app closes the engine.
     mounted                further families of routes, each under its own path, such as the dashboard.
 
     Raises MissingExtraError without Starlette, InvalidValueError for an argument that can not work.
@@ -62,6 +66,7 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
         if exc.name is None or exc.name.partition(".")[0] not in ("starlette", "anyio"):
             raise
         raise MissingExtraError("starlette", "asgi") from exc
+    from ._lifespan import engine_lifespan
     from ._operations import Operations
     from ._paths import RouteTable
     from ._published import published_routes
@@ -79,7 +84,8 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
     door = Door(table, admission, threads, None if metrics is None else metrics.observe)
     families = Families(apps, door)
     guarded = SecurityHeaders(CsrfGuard(LastNet(families), trusted_origins=trusted_origins))
-    return Router(default=guarded, redirect_slashes=False)  # the router answers ASGI's lifespan events
+    lifespan = engine_lifespan(engine, shutdown_s=shutdown_s) if run_engine else None
+    return Router(default=guarded, redirect_slashes=False, lifespan=lifespan)
 
 
 def _check(authorize: Authorize, manual_trigger_type: str | None, prefixes: Sequence[str]) -> None:

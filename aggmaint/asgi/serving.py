@@ -10,7 +10,7 @@ import ipaddress
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from types import FrameType
@@ -21,6 +21,7 @@ from ..errors import AggmaintError, MissingExtraError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+Handler = Callable[[int, FrameType | None], None]
 BACKLOG: Final = 2048
 PORT_MAX: Final = 65535
 
@@ -52,7 +53,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def serve(
+def serve(  # noqa: PLR0913 - a server: every part by keyword
     app: "ASGIApp",
     *,
     host: str = "127.0.0.1",
@@ -60,11 +61,13 @@ def serve(
     log_level: str = "info",
     shutdown_s: int = 10,
     on_listening: Callable[[str], None] | None = None,
+    on_hangup: Callable[[], None] | None = None,
 ) -> None:
     """Serve `app` until SIGTERM or SIGINT, then return. Call it in the main thread to have the signals heeded.
 
     log_level     uvicorn's; access is logged to stderr at "info".
     shutdown_s    how long open requests may take after the signal. A second Ctrl-C cuts them short.
+    on_hangup     called in a thread of its own on SIGHUP: read tokens again. None: SIGHUP is left as it was.
     on_listening  is given the URL once connections are accepted; with port 0 it tells which port it became.
 
     Raises BindError (port in use, no right to it, no such host), MissingExtraError without uvicorn.
@@ -85,7 +88,13 @@ def serve(
         def stop(_number: int, _frame: FrameType | None) -> None:
             server.should_exit = True
 
-        with _signals(stop):
+        def hang_up(_number: int, _frame: FrameType | None) -> None:
+            threading.Thread(target=on_hangup, name="aggmaint-hangup").start()
+
+        handlers: dict[int, Handler] = {signal.SIGTERM: stop, signal.SIGINT: stop}
+        if on_hangup and hasattr(signal, "SIGHUP"):
+            handlers[signal.SIGHUP] = hang_up
+        with _signals(handlers):
             if on_listening:
                 on_listening(f"http://{address(host, listener.getsockname()[1])}")
             server.run(sockets=[listener])
@@ -103,11 +112,11 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _signals(handlers: Mapping[int, Handler]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:

@@ -17,7 +17,11 @@ from .options import config_option
 @click.option(
     "--port", default=8321, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
 )
-@click.option("--token-file", type=click.Path(dir_okay=False), help="Bearer tokens and their rights; see docs.")
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False),
+    help="Bearer tokens and rights; read again on a change and on SIGHUP.",
+)
 @click.option("--insecure-no-auth", is_flag=True, help="Let everybody do everything. Only on a loopback address.")
 @click.option("--no-scheduler", is_flag=True, help="Serve the API only; schedules are run by another process.")
 def serve(
@@ -37,7 +41,7 @@ def serve(
         )
     if insecure_no_auth == (token_file is not None):
         raise ConfigurationError("give either --token-file FILE, or --insecure-no-auth on a loopback address")
-    authorize = asgi.Anonymous() if token_file is None else asgi.load_tokens(token_file)
+    tokens = None if token_file is None else asgi.TokenFile(token_file)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     scheduler = None if no_scheduler else ThreadScheduler()
     engine = make_engine(config, config.task(), scheduler=scheduler, jobs_max=config.jobs_max)
@@ -48,4 +52,5 @@ def serve(
         show.say(f"serving {len(config.organizations)} organisations on {url}, schedules {schedules}; Ctrl-C ends")
 
     with engine:
-        asgi.serve(asgi.create_app(engine, authorize=authorize), host=host, port=port, on_listening=tell)
+        app = asgi.create_app(engine, authorize=tokens or asgi.Anonymous())
+        asgi.serve(app, host=host, port=port, on_listening=tell, on_hangup=tokens.reload if tokens else None)
