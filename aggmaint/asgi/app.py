@@ -1,14 +1,7 @@
 """`create_app`: the API as one ASGI application, to be served alone or mounted under any path of a host application.
 
-Theory of operation. The app is put together from *families* of routes behind one set of guards:
-
-    SecurityHeaders › CsrfGuard › LastNet › Families ┬ Door: jobs, schedules, aggregates, operations (a table of routes)
-                                                     └ what is mounted: whatever serves pages, such as a dashboard
-
-A family that is mounted gets the engine, the admission (who may do what) and the threads that blocking calls run in, and is
-guarded like the rest. The app keeps nothing: every answer is read from the store. Unless it is asked to run the engine, it
-starts nothing and stops nothing. Starlette is imported here when the function is called, so that `aggmaint.asgi` can be
-imported without it.
+Starlette is imported when the function is called, so that `aggmaint.asgi` can be imported without it. How the parts are
+put together is in `_composition.py`.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,9 +10,9 @@ from typing import TYPE_CHECKING
 from ..engine import MaintenanceEngine
 from ..errors import InvalidValueError, MissingExtraError
 from .access import Authorize
-from .families import Families, Mounted, check_mount
+from .families import Mounted
 from .metrics import Metrics
-from .rates import RateGuard, RateLimit
+from .rates import RateLimit
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -59,33 +52,17 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
     """
     _check(authorize, manual_trigger_type, prefixes)
     try:
-        from starlette.routing import Router
-
-        from ._door import Door
+        from ._composition import Parts, compose
+        from ._published import published_routes
     except ModuleNotFoundError as exc:
         if exc.name is None or exc.name.partition(".")[0] not in ("starlette", "anyio"):
             raise
         raise MissingExtraError("starlette", "asgi") from exc
-    from ._lifespan import engine_lifespan
-    from ._operations import Operations
-    from ._paths import RouteTable
-    from ._published import published_routes
-    from ._threads import Threads
-    from .admission import Admission
-    from .guards import CsrfGuard, LastNet, SecurityHeaders
-
-    threads = Threads(threads_max)
-    admission = Admission(authorize, threads, RateGuard(rate_limit))
+    parts = Parts(engine, authorize, rate_limit, threads_max, metrics, tuple(mounted), tuple(trusted_origins))
     published = published_routes(
         engine, design_center_enabled=design_center_enabled, manual_trigger_type=manual_trigger_type
     )
-    table = RouteTable.build((*published, *Operations(engine, metrics).routes()), prefixes)
-    apps = {check_mount(each.path): each.build(engine, admission, threads) for each in mounted}
-    door = Door(table, admission, threads, None if metrics is None else metrics.observe)
-    families = Families(apps, door)
-    guarded = SecurityHeaders(CsrfGuard(LastNet(families), trusted_origins=trusted_origins))
-    lifespan = engine_lifespan(engine, shutdown_s=shutdown_s) if run_engine else None
-    return Router(default=guarded, redirect_slashes=False, lifespan=lifespan)
+    return compose(parts, published, prefixes, shutdown_s=shutdown_s if run_engine else None)
 
 
 def _check(authorize: Authorize, manual_trigger_type: str | None, prefixes: Sequence[str]) -> None:
