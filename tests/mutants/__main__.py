@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .catalogue import MUTANTS, Mutant
+from .catalogue import MUTANTS
+from .mutant import Mutant
 
 ROOT = Path(__file__).parents[2]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "*.duckdb")

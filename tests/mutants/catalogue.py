@@ -1,24 +1,13 @@
-"""Bugs to plant, one per guard of the job half, and the test that must see each. `python -m tests.mutants` plants them.
+"""Bugs to plant, one per guard, and the test that must see each. `python -m tests.mutants` plants them.
 
-A guard that no test would miss is no guard. Each entry changes one place of the code, which must occur exactly once, and
+Those of the job half are here, those of the aggregate half in aggregates.py. A guard that no test would miss is no guard. Each entry changes one place of the code, which must occur exactly once, and
 names one test that fails then. `test_catalogue.py` keeps the table true to the code.
 """
 
-from attrs import frozen
+from .aggregates import AGGREGATE_MUTANTS
+from .mutant import Mutant
 
-
-@frozen
-class Mutant:
-    """One planted bug: what it is, where it goes, what stands there, what is put there, and the test that sees it."""
-
-    name: str
-    file: str
-    before: str
-    after: str
-    killer: str
-
-
-MUTANTS = (
+JOB_MUTANTS = (
     Mutant(
         "claim while a job runs",
         "aggmaint/core/steps.py",
@@ -776,3 +765,5 @@ MUTANTS = (
         "tests/maintenance/test_life.py::test_an_unused_one_is_deactivated_and_dropped_by_a_later_run",
     ),
 )
+
+MUTANTS = (*JOB_MUTANTS, *AGGREGATE_MUTANTS)
