@@ -134,7 +134,7 @@ def test_a_directory_that_can_not_be_written_is_named(place: Place) -> None:
             "from aggmaint.cli import app; sys.argv[1:] = ['plan']\n"
             "try: app.cli()\n"
             "except SystemExit: pass\n"
-            f"os.setgid({nobody.pw_gid}); os.setuid({nobody.pw_uid}); sys.argv[1:] = ['run']; app.cli()"
+            f"''.encode('ascii'); os.setgid({nobody.pw_gid}); os.setuid({nobody.pw_uid}); sys.argv[1:] = ['run']; app.cli()"
         )
         child = place.start("-c", script)
     else:
