@@ -1,6 +1,7 @@
 """One maintenance run: the steps of `maintenance.py`, over an open session. Not for use on its own."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from attrs import evolve
@@ -9,7 +10,9 @@ from ._maintenance_report import StepResult, make_report
 from ._maintenance_told import told_by
 from .aggregates.check import check_definition, duplicates
 from .aggregates.decisions import BuildStep, MaintenancePlan, RefreshStep, Step, ViewStep, step_action, step_label
+from .aggregates.freshness import with_verified
 from .aggregates.inventory import make_inventory
+from .aggregates.looking import Hints, SourceMark, verified_of
 from .aggregates.model import AggregateDefinition
 from .aggregates.naming import table_name
 from .aggregates.observation import DefinitionFacts, Failure, FailureKind, Observation
@@ -26,7 +29,7 @@ from .errors import (
     WarehouseInterruptedError,
     WarehouseQueryError,
 )
-from .task import MaintenanceReport, TaskContext
+from .task import ChangeMark, MaintenanceReport, TaskContext
 from .warehouse import (
     BuildRequest,
     Built,
@@ -70,6 +73,19 @@ def observe_with_problems(
     return evolve(observation, definitions={**observation.definitions, **invalid})
 
 
+def hints_of(
+    policy: Policy, now: datetime, marks: Sequence[ChangeMark], last_inventory: Mapping[str, Any] | None
+) -> Hints:
+    """What is known before a run looks, in the words of the aggregate half."""
+    return Hints(
+        now=now,
+        marks=tuple(SourceMark.of(each) for each in marks),
+        verified_at=verified_of(last_inventory),
+        audit_days=policy.audit_days,
+        compared_rows_max=policy.compared_rows_max,
+    )
+
+
 class MaintenanceRun:
     """The state of one run. `run` is called once."""
 
@@ -90,6 +106,8 @@ class MaintenanceRun:
         self._new_id = new_id
         self._dialect = dialect
         self._told = told_by(context, definitions)
+        self._last = context.last_inventory()
+        self._hints = hints_of(policy, context.now(), context.marks, self._last)
         self._sick: dict[str, str] = {}
         self._results: list[StepResult] = []
 
@@ -107,7 +125,7 @@ class MaintenanceRun:
             each.definition_id for each in plan.decisions if each.weight is Weight.PROBLEM and each.definition_id
         }
         failing = {*failed, *problems}
-        counts = count_failures(self._definitions, failing, self._context.last_inventory())
+        counts = count_failures(self._definitions, failing, self._last)
         inventory = make_inventory(
             plan,
             self._definitions,
@@ -119,6 +137,7 @@ class MaintenanceRun:
             records=observation.records,
             recent_days=self._policy.unused_days,
         )
+        inventory = with_verified(inventory, self._definitions, plan, self._last)
         return make_report(plan, self._results, inventory, quarantined(counts, manual=self._context.manual))
 
     # -- looking ------------------------------------------------------------------------------------------------------
@@ -134,9 +153,12 @@ class MaintenanceRun:
                 reader=self._context.fence,
                 sick=self._sick,
                 tick=self._tick,
+                hints=self._hints,
             )
             self._require_ours(observation, must_exist)
-            plan = plan_maintenance(self._definitions, observation, self._policy, self._context.now(), self._told)
+            plan = plan_maintenance(
+                self._definitions, observation, self._policy, self._context.now(), self._told, self._hints.marks
+            )
             try:
                 return observation, plan, self._stage(plan)
             except WarehouseQueryError as problem:

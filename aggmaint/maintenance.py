@@ -16,11 +16,12 @@ not be reached stops the job, as TaskFailedError, and condemns nothing.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 from attrs import evolve
 
-from ._maintenance_run import MaintenanceRun, observe_with_problems, sound_and_sick
+from ._maintenance_run import MaintenanceRun, hints_of, observe_with_problems, sound_and_sick
 from .aggregates.decisions import MaintenancePlan
 from .aggregates.model import AggregateDefinition
 from .aggregates.naming import schema_name
@@ -38,7 +39,7 @@ from .errors import (
     WarehouseInterruptedError,
     WarehouseUnavailableError,
 )
-from .task import MaintenanceReport, TaskContext
+from .task import ChangeMark, MaintenanceReport, TaskContext
 from .warehouse import Difference, ManagedSchema, Warehouse, WarehouseSession
 
 Definitions = Callable[[str], Sequence[AggregateDefinition]] | Mapping[str, Sequence[AggregateDefinition]]
@@ -104,16 +105,28 @@ class AggregateMaintenance:
             with _interrupted_by(context, session):
                 return run.run(must_exist=self._knows_instances(org_id))
 
-    def plan(self, org_id: str, *, now: datetime) -> MaintenancePlan:
+    def plan(
+        self,
+        org_id: str,
+        *,
+        now: datetime,
+        marks: Sequence[ChangeMark] = (),
+        last_inventory: Mapping[str, Any] | None = None,
+    ) -> MaintenancePlan:
         """What a run at `now` would do, and why. Opens the warehouse and only reads.
+
+        `marks` and `last_inventory` are what a job would be given: without them, nothing is known to be marked, and
+        the audit begins with the day of the last publish.
 
         Raises WarehouseUnavailableError, WarehouseBusyError (names the process), ForeignSchemaError.
         """
         definitions = self.definitions(org_id)
         warehouse = self._warehouse_for(org_id)
         with self._session(warehouse, org_id, definitions, read_only=True) as session:
-            observation = observe_with_problems(session, definitions, warehouse.capabilities.dialect)
-            return plan_maintenance(definitions, observation, self._policy_of(org_id), now)
+            policy = self._policy_of(org_id)
+            hints = hints_of(policy, now, marks, last_inventory)
+            observation = observe_with_problems(session, definitions, warehouse.capabilities.dialect, hints=hints)
+            return plan_maintenance(definitions, observation, policy, now, marks=hints.marks)
 
     def verify(self, org_id: str, aggregate: str | None = None) -> tuple[Difference, ...]:
         """Recompute aggregates (all, or those named `name` or `cube.name`) and compare them with their views. Only reads.

@@ -29,6 +29,7 @@ from typing import Protocol
 from attrs import frozen
 
 from .aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RetireStep
+from .aggregates.looking import Hints
 from .aggregates.model import AggregateDefinition
 from .aggregates.observation import Column, ControlState, InstanceRecord, Observation, PartitionContent
 from .aggregates.periods import Period
@@ -43,12 +44,15 @@ class Capabilities:
     engine         engine and major version, part of every token.
     snapshot_reads `stage` reads the very rows that `observe` read.
     interrupts     `interrupt` breaks off a statement that runs; otherwise the job stops when it has ended.
+    source_tokens  the engine can name the state of (some) sources: a text that is another one whenever their rows may be
+                   others, read in the same snapshot as the rows. Such sources are not scanned while it stays the same.
     """
 
     dialect: str
     engine: str
     snapshot_reads: bool
     interrupts: bool = False
+    source_tokens: bool = False
 
 
 @frozen
@@ -242,6 +246,7 @@ class WarehouseSession(Protocol):
         reader: Fence | None = None,
         sick: Mapping[str, str],
         tick: Tick | None = None,
+        hints: Hints | None = None,
     ) -> Observation:
         """Read the ledger, the schema's objects, active instances' tables and the sources' tokens. Writes nothing.
 
@@ -249,6 +254,9 @@ class WarehouseSession(Protocol):
         their failure. A definition that can not be read gets a failure of its own; it stops no other. A session that
         holds a claim observes its own writes. `tables` has the columns of tables too that carry our tag, but that the
         ledger does not name, by the instance id of their tag.
+
+        `hints` say what must be read whoever vouches for it, and what may be read in turns (`aggregates.looking`). A
+        warehouse that always reads everything may ignore them.
         """
 
     def stage(self, requests: Sequence[StageRequest], *, tick: Tick | None = None) -> tuple[Staged, ...]:

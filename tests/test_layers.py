@@ -149,7 +149,7 @@ def test_ports_know_only_the_model_of_aggregates() -> None:
 
 
 MODEL_MODULES: Final = frozenset(
-    {"model", "decisions", "observation", "plan", "policy", "reasons", "naming", "periods"}
+    {"model", "decisions", "looking", "observation", "plan", "policy", "reasons", "naming", "periods"}
 )
 
 

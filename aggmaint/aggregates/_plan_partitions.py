@@ -1,70 +1,174 @@
 """Which partitions of a healthy instance are not current, and why.
 
-A period is a candidate if the ledger, the sources or the table know it. What the table holds is compared with what was
-published (damage), then the source's token with the published one (staleness). Without source tokens (a definition with
-joins, none of whose sources moved) only damage is looked for. "Fresh" is never assumed: it means that both comparisons
-were made and came out equal. Tokens that can not be compared make a partition stale.
+A period is a candidate if the ledger, the sources or the table know it, or if it was looked at. What the table holds is
+compared with what was published (damage), then the source's token with the published one (staleness). Where the source's
+rows of a period were not read, someone vouches for them (`observation.Vouch`); it is then said to be fresh only if its
+table was compared and the whole source's fingerprint is the published one, else `partition_vouched`. "Fresh" is never
+assumed. Tokens that can not be compared make a partition stale; how many are refreshed for that reason alone in one run is
+bounded, so that an engine's upgrade does not rebuild everything at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from attrs import define, frozen
 
 from .decisions import Action, Decision, PartitionRefresh, Subject
 from .model import AggregateDefinition
-from .observation import DefinitionFacts, InstanceRecord, PartitionContent, PartitionRecord, TableFacts
+from .observation import (
+    Cause,
+    DefinitionFacts,
+    InstanceRecord,
+    PartitionContent,
+    PartitionRecord,
+    TableFacts,
+    Vouch,
+)
+from .periods import Period
 from .reasons import Reason
 from .scans import DEPENDENCY_KEY
 from .tokens import Comparison, compare_tokens, token_rows
 
+Judgement = tuple[Reason, str]
+
+
+@define
+class Reverifying:
+    """How many more partitions this run may refresh only because their tokens can not be compared."""
+
+    left: int
+
+    def take(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+@frozen
+class PartitionPlan:
+    """One decision per period, in the order of their keys; the refreshes that follow; whether stale ones are left out."""
+
+    decisions: tuple[Decision, ...]
+    refreshes: tuple[PartitionRefresh, ...]
+    deferred: int
+
+
+@frozen
+class _Case:
+    """What is known of one period. `token` None: the source has no rows of it; meant only where `cause` is given."""
+
+    record: PartitionRecord | None
+    content: PartitionContent | None
+    compared: bool
+    token: str | None
+    cause: Cause | None
+
 
 def plan_partitions(
-    definition: AggregateDefinition, instance: InstanceRecord, facts: DefinitionFacts, table: TableFacts
-) -> tuple[list[Decision], list[PartitionRefresh]]:
-    """One decision per period, in the order of their keys, and the refreshes that follow."""
-    ledger = {each.period: each for each in instance.partitions}
-    contents = {each.period: each for each in table.contents}
-    tokens = None if facts.tokens is None else dict(facts.tokens)
+    definition: AggregateDefinition,
+    instance: InstanceRecord,
+    facts: DefinitionFacts,
+    table: TableFacts,
+    reverifying: Reverifying,
+) -> PartitionPlan:
     dependency = _dependency_moved(instance, facts.source_tokens)
     decisions: list[Decision] = []
     refreshes: list[PartitionRefresh] = []
-    for period in sorted({*ledger, *contents, *(tokens or {})}, key=lambda each: (each.key == "null", each.key)):
-        record, content = ledger.get(period), contents.get(period)
-        token = (record.token if record else None) if tokens is None else tokens.get(period)
-        reason, words = _judge(record, content, token, dependency)
-        fresh = reason is Reason.PARTITION_FRESH
-        action = Action.NONE if fresh else (Action.REFRESH if token is not None else Action.REMOVE)
+    deferred = 0
+    for period, case in _cases(instance, facts, table).items():
+        reason, words = _judge(case, dependency, facts.vouch)
+        token = case.token if case.cause is not None else (case.record.token if case.record else None)
+        if reason is Reason.PARTITION_UNVERIFIABLE and not reverifying.take():
+            reason, words = Reason.PARTITION_UNVERIFIED, f"{words}; a later run refreshes it"
+            deferred += 1
+        kept = reason in {Reason.PARTITION_FRESH, Reason.PARTITION_VOUCHED, Reason.PARTITION_UNVERIFIED}
+        action = Action.NONE if kept else (Action.REFRESH if token is not None else Action.REMOVE)
         decisions.append(
             Decision(Subject.PARTITION, reason, action, definition.label, words, definition.id, period.key, instance.id)
         )
-        if not fresh:
+        if not kept:
             refreshes.append(PartitionRefresh(period, token, reason))
-    return decisions, refreshes
+    return PartitionPlan(tuple(decisions), tuple(refreshes), deferred)
 
 
-def _judge(
-    record: PartitionRecord | None, content: PartitionContent | None, token: str | None, dependency: str | None
-) -> tuple[Reason, str]:
-    damage = _damage(record, content)
+def _cases(instance: InstanceRecord, facts: DefinitionFacts, table: TableFacts) -> Mapping[Period, _Case]:
+    ledger = {each.period: each for each in instance.partitions}
+    contents = {each.period: each for each in table.contents}
+    tokens = dict(facts.tokens or ())
+    looked: dict[Period, Cause] = dict(facts.looked)
+    default = facts.cause if facts.tokens is not None else None
+    periods = {*ledger, *contents, *tokens, *looked} if default else {*ledger, *contents, *looked}
+    return {
+        period: _Case(
+            ledger.get(period),
+            contents.get(period),
+            table.compared is None or period in table.compared,
+            tokens.get(period),
+            looked.get(period, default),
+        )
+        for period in sorted(periods, key=lambda each: (each.key == "null", each.key))
+        if period in ledger or period in contents or period in tokens
+    }
+
+
+def _judge(case: _Case, dependency: str | None, vouch: Vouch) -> Judgement:
+    damage = _damage(case)
     if damage is not None:
         return Reason.PARTITION_DAMAGED, damage
-    if record is None:
-        return Reason.PARTITION_NEW, f"{_rows(token)} in the source, none published"
-    if token is None:
-        return Reason.PARTITION_EMPTIED, f"no source rows any more; {_rows(record.token)} when it was published"
-    match compare_tokens(record.token, token):
-        case Comparison.INCOMPARABLE:
+    if case.record is None:
+        return Reason.PARTITION_NEW, f"{_rows(case.token)} in the source, none published"
+    if case.cause is None:
+        return _vouched(case, dependency, vouch)
+    if case.token is None:
+        return Reason.PARTITION_EMPTIED, f"no source rows any more; {_rows(case.record.token)} when it was published"
+    match compare_tokens(case.record.token, case.token):
+        case Comparison.INCOMPARABLE if case.cause is not Cause.MARK:
             return Reason.PARTITION_UNVERIFIABLE, "its fingerprint was made by another engine version or rule"
-        case Comparison.DIFFERENT:
-            return Reason.PARTITION_CHANGED, _difference(record.token, token)
         case Comparison.SAME if dependency is not None:
             return Reason.DEPENDENCY_CHANGED, f"{dependency} changed"
         case Comparison.SAME:
-            return Reason.PARTITION_FRESH, "its fingerprint is the published one"
+            return _same(case)
+    return _changed(case.cause, _difference(case.record.token, case.token))
 
 
-def _damage(record: PartitionRecord | None, content: PartitionContent | None) -> str | None:
+def _vouched(case: _Case, dependency: str | None, vouch: Vouch) -> Judgement:
+    if dependency is not None:
+        return Reason.DEPENDENCY_CHANGED, f"{dependency} changed"
+    if vouch is Vouch.WHOLE and case.compared:
+        return Reason.PARTITION_FRESH, "its source's fingerprint is the published one"
+    return Reason.PARTITION_VOUCHED, _VOUCHED[vouch]
+
+
+_VOUCHED = {
+    Vouch.WHOLE: "its source's fingerprint is the published one; the audit compares its large table in turn",
+    Vouch.DECLARED: "by its source's declaration nothing changed",
+    Vouch.ENGINE: "by the engine's token its source is as it was",
+}
+
+
+def _same(case: _Case) -> Judgement:
+    words = {
+        Cause.MARK: "marked as changed, but its fingerprint is the published one",
+        Cause.AUDIT: "audited: its fingerprint is the published one",
+    }.get(case.cause or Cause.SOURCE, "its fingerprint is the published one")
+    if not case.compared:
+        return Reason.PARTITION_VOUCHED, f"{words}; the audit compares its large table in turn"
+    return Reason.PARTITION_FRESH, words
+
+
+def _changed(cause: Cause, words: str) -> Judgement:
+    if cause is Cause.MARK:
+        return Reason.PARTITION_MARKED, f"marked as changed: {words}"
+    if cause in {Cause.AUDIT, Cause.BROKEN}:
+        return Reason.PARTITION_UNDECLARED_CHANGE, f"what vouched for it was wrong: {words}"
+    return Reason.PARTITION_CHANGED, words
+
+
+def _damage(case: _Case) -> str | None:
     """What is wrong with the table's rows of a period, in words; None if they are those that were published."""
+    record, content = case.record, case.content
     if record is None:
         return None if content is None else f"the table has {content.rows:,} rows that were not published"
+    if not case.compared:
+        return None
     if content is None:
         return f"the table has no rows of it, {record.rows:,} were published"
     if content.rows != record.rows:

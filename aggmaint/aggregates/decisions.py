@@ -24,6 +24,7 @@ class Subject(StrEnum):
     INSTANCE = "instance"
     VIEW = "view"
     OBJECT = "object"
+    SOURCE = "source"
 
 
 class Action(StrEnum):
@@ -88,7 +89,11 @@ class RetireStep:
 
 @frozen
 class RefreshStep:
-    """Publish these periods of an instance together, and note the sources' tokens. No periods: note the tokens only."""
+    """Publish these periods of an instance together, and note the sources' tokens. No periods: note the tokens only.
+
+    `source_tokens` vouch for *every* period of the instance. So they are the present ones only if no stale period is left
+    out of the step; else they are the instance's old ones, and the next run looks at all periods again.
+    """
 
     definition: AggregateDefinition
     instance: InstanceRecord

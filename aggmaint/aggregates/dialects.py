@@ -42,12 +42,39 @@ class DuckDBDialect:
         reader = {"parquet": "READ_PARQUET", "csv": "READ_CSV"}[source.file_format or ""]
         return f"{reader}({self.text(source.file or '')})"
 
+    def day(self, expression: str, zone: str) -> str:
+        """The DATE of the row in the zone. See model.py for what the types mean."""
+        return f"CAST({expression if zone == 'UTC' else self._civil(expression, zone)} AS DATE)"
+
+    def period_of_day(self, day: str, granularity: Granularity) -> str:
+        """The DATE on which the period of a DATE begins."""
+        return self._period(day, day, granularity)
+
     def period_start(self, expression: str, granularity: Granularity, zone: str) -> str:
-        """The DATE on which the row's period begins, in the zone. See model.py for what the types mean."""
-        civil = expression if zone == "UTC" else self._civil(expression, zone)
+        """The DATE on which the row's period begins, in the zone.
+
+        Of the functions here none takes a text: so a partition by text is refused when it is bound.
+        """
+        day = self.day(expression, zone)
+        return self._period(day, expression if zone == "UTC" else day, granularity)
+
+    def _period(self, day: str, civil: str, granularity: Granularity) -> str:
+        """Days are subtracted where that is possible: DATE_TRUNC takes three times as long.
+
+        COALESCE keeps infinite dates, which have no day of the month.
+        """
+        before = self._DAYS_BEFORE.get(granularity)
         if granularity is Granularity.DAY:
-            return f"CAST({civil} AS DATE)"
-        return f"CAST(DATE_TRUNC({self.text(granularity.value)}, {civil}) AS DATE)"
+            return day
+        if before is None:
+            return f"CAST(DATE_TRUNC({self.text(granularity.value)}, {civil}) AS DATE)"
+        return f"COALESCE({day} - CAST({before.format(civil)} - 1 AS INTEGER), {day})"
+
+    _DAYS_BEFORE: Final = {
+        Granularity.WEEK: "ISODOW({})",
+        Granularity.MONTH: "DAY({})",
+        Granularity.YEAR: "DAYOFYEAR({})",
+    }
 
     def _civil(self, expression: str, zone: str) -> str:
         shifted = f"TIMEZONE({self.text(zone)}, CAST({expression} AS TIMESTAMPTZ))"

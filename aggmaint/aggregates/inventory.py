@@ -9,6 +9,7 @@ A job writes it when it ends; CLI, HTTP routes and dashboard read it. Its shape 
                       "view": "schema.view", "view_schema", "view_name", "definition_hash",
                       "attributes": [{"name", "type": "dimension" | "measure"}],
                       "sources": [the tables and files that it reads],
+                      "mark_names": see freshness.py,
                       "sql": null | what computes it, at most 4,000 characters,
                       "partition": null | {"expression", "granularity", "zone"},
                       "rows", "partitions", "stale_partitions",
@@ -20,7 +21,7 @@ A job writes it when it ends; CLI, HTTP routes and dashboard read it. Its shape 
                       "failures_in_row": int,
                       "active_instance": null | id, "latest_instance": null | id, "invalidation_reason": null | code,
                       "partition_states": [{"key", "starts_at", "ends_at", "state": "fresh" | "stale" | "unknown",
-                                            "rows", "published_at", "reason": code}]}],
+                                            "rows", "published_at", "reason": code, "verified_at"}]}],
      "instances": [{"id", "definition_id", "cube", "project", "name", "status", "message", "reason", "table_schema",
                     "table_name", "started_at", "built_at", "published_at", "since_at", "rows", "duration_ms"}]}
 
@@ -186,12 +187,13 @@ def _partition(
     """A published partition is fresh if the run proved it or wrote it; what a failed step leaves is as it was judged."""
     judged = partitions.get(record.period.key)
     reason = judged.reason if judged is not None else decision.reason
-    if decision.weight is Weight.PROBLEM:
+    if decision.weight is Weight.PROBLEM or reason is Reason.PARTITION_UNVERIFIED:
         state = "unknown"
-    elif failed is not None and reason is not Reason.PARTITION_FRESH:
+    elif failed is not None and reason not in {Reason.PARTITION_FRESH, Reason.PARTITION_VOUCHED}:
         state = "stale"
     else:
-        state, reason = "fresh", Reason.PARTITION_FRESH
+        state = "fresh"
+        reason = reason if reason is Reason.PARTITION_VOUCHED else Reason.PARTITION_FRESH
     return {
         "key": record.period.key,
         "starts_at": _instant(record.period.starts_at),

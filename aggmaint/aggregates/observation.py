@@ -55,8 +55,8 @@ class InstanceRecord:
     """A ledger row: one physical table, from its intent to its end.
 
     `since_at` is when it got its present status. `generation` and `fence` are those of the job that built it.
-    `source_tokens` are (source key, token) pairs of joined and depended-on sources. `parts` are the (name, hash) pairs of
-    the definition that it was built from; empty: not known.
+    `source_tokens` are (source key, token) pairs of its sources and dependencies, each as a whole. `parts` are the
+    (name, hash) pairs of the definition that it was built from; empty: not known.
     """
 
     id: str
@@ -123,11 +123,46 @@ class PartitionContent:
 
 @frozen
 class TableFacts:
-    """What was found of an active instance's table; `columns` None: it is not there. `unreadable`: the probe's error."""
+    """What was found of an active instance's table; `columns` None: it is not there. `unreadable`: the probe's error.
+
+    compared  the periods that `contents` speaks of; None: of all. A large table whose number of rows is the published one
+              is compared in rotation.
+    """
 
     columns: tuple[Column, ...] | None = None
     unreadable: str | None = None
     contents: tuple[PartitionContent, ...] = ()
+    compared: frozenset[Period] | None = None
+
+
+class Cause(StrEnum):
+    """Why a period's source rows were fingerprinted.
+
+    source    the source as a whole moved, or nobody vouches for it.
+    declared  the source's declared column, or its number of rows, says that the period may have changed.
+    mark      the host marked it as changed.
+    audit     its turn in the rotating audit had come.
+    broken    the source's declaration can not be true.
+    """
+
+    SOURCE = "source"
+    DECLARED = "declared"
+    MARK = "mark"
+    AUDIT = "audit"
+    BROKEN = "broken"
+
+
+class Vouch(StrEnum):
+    """Who says of the periods that were not fingerprinted that their source rows are the published ones.
+
+    whole     the fingerprint of the whole source.
+    declared  the source's declaration.
+    engine    the engine's own token of the source.
+    """
+
+    WHOLE = "whole"
+    DECLARED = "declared"
+    ENGINE = "engine"
 
 
 @frozen
@@ -135,15 +170,19 @@ class DefinitionFacts:
     """What was found of a definition's sources.
 
     columns        the columns that a build would make now.
-    source_tokens  (source key, token) of the joined and depended-on sources, ungrouped; empty if it has none.
-    tokens         the source token of each period; None where it was not read, because nothing is there to compare
-                   it with, or because no joined source moved.
+    source_tokens  (source key, token) of its sources and dependencies as a whole.
+    tokens         the source tokens of the periods that were looked at; None: of none.
+    cause          why all periods were looked at; None: only those of `looked` were (each with its own cause).
+    vouch          who vouches for the others.
     """
 
     columns: tuple[Column, ...] = ()
     source_tokens: tuple[tuple[str, str], ...] = ()
     tokens: tuple[tuple[Period, str], ...] | None = None
     failure: Failure | None = None
+    cause: Cause | None = Cause.SOURCE
+    looked: tuple[tuple[Period, Cause], ...] = ()
+    vouch: Vouch = Vouch.WHOLE
 
 
 @frozen
@@ -183,5 +222,5 @@ def serves(instance: InstanceRecord, definition: AggregateDefinition, columns: t
 
 
 def source_moved(instance: InstanceRecord, source_tokens: tuple[tuple[str, str], ...]) -> bool:
-    """True if a joined or depended-on source has another token than at the last publish (or an unknown one)."""
+    """True if one of its sources has another token than at the last publish (or an unknown one)."""
     return dict(instance.source_tokens) != dict(source_tokens)

@@ -31,7 +31,23 @@ NULL_PERIOD = Period("null")
 WHOLE_PERIOD = Period("all")
 
 
-def _next_start(start: date, granularity: Granularity) -> date:
+def start_of(day: date, granularity: Granularity) -> date:
+    """The first day of the period that a day is in."""
+    match granularity:
+        case Granularity.DAY:
+            return day
+        case Granularity.WEEK:
+            return day - timedelta(days=day.weekday())
+        case Granularity.MONTH:
+            return day.replace(day=1)
+        case Granularity.QUARTER:
+            return date(day.year, (day.month - 1) // 3 * 3 + 1, 1)
+        case Granularity.YEAR:
+            return date(day.year, 1, 1)
+
+
+def next_start(start: date, granularity: Granularity) -> date:
+    """The first day of the next period."""
     match granularity:
         case Granularity.DAY:
             return start + timedelta(days=1)
@@ -81,7 +97,7 @@ def period_of(starts_on: str | None, partition: PartitionBy | None) -> Period:
     except ValueError:
         return Period(starts_on, starts_on)
     try:
-        end = _midnight(_next_start(start, partition.granularity), partition.zone)
+        end = _midnight(next_start(start, partition.granularity), partition.zone)
     except (ValueError, OverflowError):
         end = None
     return Period(_key(start, partition.granularity), starts_on, _midnight(start, partition.zone), end)
@@ -99,7 +115,7 @@ def date_bounds(periods: Iterable[Period], partition: PartitionBy) -> tuple[str,
             continue
         try:
             start = date.fromisoformat(period.starts_on or "")
-            ends.append(_next_start(start, partition.granularity))
+            ends.append(next_start(start, partition.granularity))
         except (ValueError, OverflowError):
             return None
         starts.append(start)

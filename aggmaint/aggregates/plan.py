@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ._plan_instances import judge_table, mass_drop_refused, ours, plan_instances, plan_objects
-from ._plan_partitions import plan_partitions
+from ._plan_partitions import PartitionPlan, Reverifying, plan_partitions
 from .decisions import (
     Action,
     BuildStep,
@@ -36,6 +36,7 @@ from .decisions import (
     ViewStep,
 )
 from .life import Deactivated, Life, Lives, Told, judge_lives
+from .looking import SourceMark, unknown_marks
 from .model import AggregateDefinition
 from .observation import (
     DefinitionFacts,
@@ -66,20 +67,24 @@ def plan_maintenance(
     policy: Policy,
     now: datetime,
     told: Told = Told(),  # noqa: B008 - frozen
+    marks: Sequence[SourceMark] = (),
 ) -> MaintenancePlan:
     """Decide about every candidate. `now` (aware UTC) judges graces; the observation is of this very moment.
 
     All definitions are of one organisation, and `observation.definitions` has facts or a failure of each that is not
-    blocked. `told`: uses, and which deactivated definitions somebody wants back.
+    blocked. `told`: uses, and which deactivated definitions somebody wants back. `marks` are those that the observation
+    was made with.
     """
+    reverifying = Reverifying(policy.reverified_max)
     ordered = sorted(definitions, key=lambda each: (each.label.casefold(), each.id))
     lives = judge_lives(ordered, observation.records, _first_seen(observation), told, policy, now)
     decisions: list[Decision] = []
     steps: list[Step] = _records(ordered, lives, observation, policy)
     for part in (
-        *(_plan_definition(each, lives, observation, policy) for each in ordered),
+        *(_plan_definition(each, lives, observation, policy, reverifying) for each in ordered),
         plan_instances(ordered, lives, observation, policy, now),
         plan_objects(observation),
+        _plan_marks(ordered, marks),
     ):
         decisions.extend(part[0])
         steps.extend(part[1])
@@ -107,8 +112,22 @@ def _records(
     return [RecordStep(lives.noted, forgotten)] if lives.noted or forgotten else []
 
 
+def _plan_marks(definitions: Sequence[AggregateDefinition], marks: Sequence[SourceMark]) -> Planned:
+    """One decision per mark that no definition has a source for; the others show in what they made stale."""
+    return [
+        Decision(
+            Subject.SOURCE,
+            Reason.MARK_UNKNOWN,
+            Action.REPORT,
+            each.source,
+            f"mark_changed named {each.source!r}, which no aggregate reads; give the table, file or alias of a source",
+        )
+        for each in unknown_marks(definitions, marks)
+    ], []
+
+
 def _plan_definition(
-    definition: AggregateDefinition, lives: Lives, observation: Observation, policy: Policy
+    definition: AggregateDefinition, lives: Lives, observation: Observation, policy: Policy, reverifying: Reverifying
 ) -> Planned:
     if definition.blocked:
         return _only(definition, Reason.DEFINITION_BLOCKED, Action.NONE, MEANINGS[Reason.DEFINITION_BLOCKED].sentence)
@@ -136,7 +155,9 @@ def _plan_definition(
         serving = instance if reason is not Reason.BUILD_BROKEN else None
         return [_decision(definition, reason, Action.BUILD, words)], [BuildStep(definition, serving)]
     assert instance is not None
-    return _plan_serving(definition, instance, facts, observation)
+    table = observation.tables.get(instance.id, TableFacts())
+    partitions = plan_partitions(definition, instance, facts, table, reverifying)
+    return _plan_serving(definition, instance, facts, partitions, observation)
 
 
 def _deactivated(definition: AggregateDefinition, life: Life, policy: Policy) -> Planned:
@@ -189,28 +210,30 @@ def _build_reason(
 
 
 def _plan_serving(
-    definition: AggregateDefinition, instance: InstanceRecord, facts: DefinitionFacts, observation: Observation
+    definition: AggregateDefinition,
+    instance: InstanceRecord,
+    facts: DefinitionFacts,
+    partitions: PartitionPlan,
+    observation: Observation,
 ) -> Planned:
     """A healthy instance of this very definition: its partitions and its view."""
-    table = observation.tables.get(instance.id, TableFacts())
-    partitions, refreshes = plan_partitions(definition, instance, facts, table)
-    decisions, steps = [], list[Step]()
-    total = len(partitions)
+    refreshes, total = partitions.refreshes, len(partitions.decisions)
+    left = f"; {partitions.deferred} more are left to later runs" if partitions.deferred else ""
+    tokens = instance.source_tokens if partitions.deferred else facts.source_tokens
+    moved = source_moved(instance, tokens)
     if refreshes:
         keys = ", ".join(each.period.key for each in refreshes[:6]) + (", …" if len(refreshes) > 6 else "")
-        words = f"{len(refreshes)} of {total} partitions to refresh: {keys}"
-        decisions.append(_decision(definition, Reason.DEFINITION_STALE, Action.REFRESH, words, instance.id))
-    elif source_moved(instance, facts.source_tokens):
-        words = f"a joined source changed, but the result of no partition ({total})"
-        decisions.append(_decision(definition, Reason.DEFINITION_UNAFFECTED, Action.NOTE, words, instance.id))
+        words = f"{len(refreshes)} of {total} partitions to refresh: {keys}{left}"
+        decision = _decision(definition, Reason.DEFINITION_STALE, Action.REFRESH, words, instance.id)
+    elif moved:
+        words = f"a source changed, but the result of no partition ({total})"
+        decision = _decision(definition, Reason.DEFINITION_UNAFFECTED, Action.NOTE, words, instance.id)
     else:
         words = f"every partition is current ({total})"
-        decisions.append(_decision(definition, Reason.DEFINITION_FRESH, Action.NONE, words, instance.id))
-    if refreshes or source_moved(instance, facts.source_tokens):
-        steps.append(RefreshStep(definition, instance, tuple(refreshes), facts.source_tokens))
-    decisions.extend(partitions)
+        decision = _decision(definition, Reason.DEFINITION_FRESH, Action.NONE, words, instance.id)
+    steps = [RefreshStep(definition, instance, refreshes, tokens)] if refreshes or moved else list[Step]()
     view, view_step = _plan_view(definition, instance, observation)
-    return [*decisions, view], [*steps, *view_step]
+    return [decision, *partitions.decisions, view], [*steps, *view_step]
 
 
 def _plan_view(

@@ -35,6 +35,11 @@ def _flag(_instance: Any, attribute: "Attribute[Any]", value: bool) -> None:
         raise InvalidValueError(f"policy {attribute.name}={value!r} must be true or false")
 
 
+def _more_than_nothing(_instance: Any, attribute: "Attribute[Any]", value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InvalidValueError(f"policy {attribute.name}={value!r} must be a number greater than 0")
+
+
 def _share(_instance: Any, attribute: "Attribute[Any]", value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise InvalidValueError(f"policy {attribute.name}={value!r} must be a share between 0 and 1")
@@ -61,6 +66,11 @@ class Policy:
     partitions_max    an aggregate with more periods than this is refused (a date column with year 9999 in it is typical).
     builds_per_snapshot  how many aggregates are built from one snapshot, sharing its fingerprint scans. If one of them
                       fails, each is tried again alone.
+    audit_days        within so many days each partition for which a declaration or an engine's token vouches is compared
+                      with its source all the same, and each partition of a large table with what was published.
+    compared_rows_max tables of up to so many rows are compared whole in each run, larger ones in rotation.
+    reverified_max    after an engine's upgrade no fingerprint can be compared with an old one: how many partitions one run
+                      refreshes for that reason alone.
     """
 
     retired_grace_s: float = field(default=3600.0, validator=_at_least(0))
@@ -75,6 +85,9 @@ class Policy:
     unused_days: int = field(default=45, validator=_whole(UNUSED_DAYS_MIN, UNUSED_DAYS_MAX))
     partitions_max: int = field(default=10_000, validator=_at_least(1))
     builds_per_snapshot: int = field(default=8, validator=_at_least(1))
+    audit_days: float = field(default=30.0, validator=_more_than_nothing)
+    compared_rows_max: int = field(default=100_000, validator=_at_least(0))
+    reverified_max: int = field(default=200, validator=_at_least(1))
 
     def __attrs_post_init__(self) -> None:
         if 0 in (self.retention_limit, self.retention_excess):  # published: 0 is unsupported and reverts both

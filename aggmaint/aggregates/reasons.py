@@ -43,6 +43,10 @@ class Reason(StrEnum):
     PARTITION_DAMAGED = "partition_damaged"
     PARTITION_UNVERIFIABLE = "partition_unverifiable"
     DEPENDENCY_CHANGED = "dependency_changed"
+    PARTITION_VOUCHED = "partition_vouched"
+    PARTITION_MARKED = "partition_marked"
+    PARTITION_UNDECLARED_CHANGE = "partition_undeclared_change"
+    PARTITION_UNVERIFIED = "partition_unverified"
     # instances
     INSTANCE_HEALTHY = "instance_healthy"
     INSTANCE_MISSING = "instance_missing"
@@ -70,6 +74,8 @@ class Reason(StrEnum):
     DEFINITION_OVER_LIMIT = "definition_over_limit"
     DEFINITION_DEACTIVATED = "definition_deactivated"
     BUILD_REACTIVATED = "build_reactivated"
+    # change marks
+    MARK_UNKNOWN = "mark_unknown"
 
 
 @frozen
@@ -81,11 +87,11 @@ class ReasonMeaning:
 def _table() -> Mapping[Reason, ReasonMeaning]:
     fine, work, finding, problem = Weight.FINE, Weight.WORK, Weight.FINDING, Weight.PROBLEM
     rows: Mapping[Reason, tuple[Weight, str]] = {
-        Reason.DEFINITION_FRESH: (fine, "Every partition was compared with its source and is current."),
+        Reason.DEFINITION_FRESH: (fine, "Every partition is current."),
         Reason.DEFINITION_STALE: (work, "At least one partition is not current; only those are refreshed."),
         Reason.DEFINITION_UNAFFECTED: (
             work,
-            "A joined source changed, but no partition's result: only its token is noted.",
+            "A source changed, but no partition's result: only the source's token is noted.",
         ),
         Reason.DEFINITION_BLOCKED: (fine, "The definition is deactivated by hand: it is neither built nor served."),
         Reason.DEFINITION_INVALID: (problem, "The definition can not be used; what was built before stays in service."),
@@ -111,6 +117,21 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
         Reason.PARTITION_DAMAGED: (finding, "The table's rows of the period are not those that were published."),
         Reason.PARTITION_UNVERIFIABLE: (work, "The published fingerprint was made by another engine version or rule."),
         Reason.DEPENDENCY_CHANGED: (work, "A source that the definition depends on as a whole changed."),
+        Reason.PARTITION_VOUCHED: (
+            fine,
+            "Nothing says that it changed, and not all of it was compared in this run: its source's declaration or the "
+            "engine vouches for its rows, or its table is large. The rotating audit compares it in its turn.",
+        ),
+        Reason.PARTITION_MARKED: (work, "The host marked it as changed, and its source's fingerprint differs."),
+        Reason.PARTITION_UNDECLARED_CHANGE: (
+            finding,
+            "Its source changed in a way that the source's declaration rules out, or behind the engine's token.",
+        ),
+        Reason.PARTITION_UNVERIFIED: (
+            finding,
+            "Its fingerprint was made by another engine version or rule; it is refreshed by a later run, because this "
+            "one refreshes as many such partitions as the policy allows.",
+        ),
         Reason.INSTANCE_HEALTHY: (fine, "The table is there, readable, ours and has its columns."),
         Reason.INSTANCE_MISSING: (finding, "The table is gone; the instance leaves the view at once."),
         Reason.INSTANCE_REPLACED: (
@@ -136,6 +157,10 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
         Reason.INSTANCE_FORGOTTEN: (work, "It was deleted long ago; its record is removed."),
         Reason.VIEW_CURRENT: (fine, "The view reads the active instance."),
         Reason.VIEW_MISSING: (finding, "The view is gone or reads another table; it is made again."),
+        Reason.MARK_UNKNOWN: (
+            finding,
+            "A change mark names a source that no aggregate reads; probably it is misspelt.",
+        ),
         Reason.OBJECT_FOREIGN: (finding, "The object is not provably ours; it is never touched."),
         Reason.DEFINITION_UNUSED: (
             work,

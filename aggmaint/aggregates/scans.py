@@ -2,42 +2,51 @@
 
 Theory of operation
 -------------------
-Each definition asks for tokens (`TokenRequest`): of one source, over the columns it reads, per period or as a whole. All
-requests about equal sources (same rows: table or file, filter and the filter's parameters) become one statement: it hashes
-each distinct set of columns once per row, and has one grouping set per distinct way of cutting rows into periods. The
-answer is cut up again by `read_scan`.
+Each definition asks for tokens (`TokenRequest`): of each of its sources as a whole, of those that it depends on, and, if it
+has one source only, of that source per period over the columns that it reads. Requests about equal sources (same rows:
+table or file, filter and the filter's parameters) are answered together. There are two rounds:
 
-Definitions with joins are judged in two levels. Level 1 asks whether any of their sources moved at all (a whole-source
-token each, part of the same scans). Only then level 2 asks which periods moved: by the *content* that a recomputation
-would publish, compared with the content that the table holds (nothing has to be hashed when a table is built), or, where a
-measure adds up floats, whose sums differ from run to run, by the joined rows (`level_two_sql`).
+* **The whole.** One ungrouped hash over the union of the columns that the definitions without joins read (`widened`): the
+  cheapest statement that sees every change. Where it is the published one, nothing moved, and nothing else is read.
+* **The periods**, only of sources that moved. Rows are grouped by *day* first, the finest cut there is, with one hash per
+  distinct set of columns; the few days are then rolled up to each granularity. Grouping millions of rows by a DATE column
+  costs half of grouping them by an expression of it. `wanted` restricts a scan to the periods that are looked at.
+
+Definitions with joins have no tokens per period of one source. Where one of their sources moved, level 2 asks which periods
+moved: by the *content* that a recomputation would publish, compared with the content that the table holds (nothing has to
+be hashed when a table is built, and the rows are kept for the refresh), or, where a measure adds up floats, whose sums
+differ from run to run, by the joined rows (`level_two_sql`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .dialects import dialect_of
 from .expressions import parameters_in, parse, partition_expression, write
 from .model import AggregateDefinition, MeasureFunction, PartitionBy, Scalar, Source
 from .observation import Column, PartitionContent
 from .periods import WHOLE_PERIOD, Period, period_of
-from .sql import PERIOD_COLUMN, pieces, select_sql, source_sql
+from .sql import PERIOD_COLUMN, periods_condition, pieces, select_sql, source_sql, wanted_sql
 from .tokens import TokenKind, make_token
 
-JOIN_KEY = "join:"
+SOURCE_KEY = "source:"
 DEPENDENCY_KEY = "dependency:"
+PERIODS_KEY = ""
 
 Row = tuple[Any, ...]
+Answers = dict[tuple[str, str], list[tuple[Period, str]]]
+"""Tokens by (definition id, source key)."""
 
 
 @frozen
 class TokenRequest:
     """A token that a definition needs of one source.
 
-    `source_key` is "" for the token per period of a definition without joins, else `join:<alias>` or `dependency:<name>`.
-    `period` is the SQL of the period over the source's bare columns; None: one token for the whole source.
+    `source_key` is "" for the token per period of a definition without joins, else `source:<alias>` or `dependency:<name>`.
+    `day` is the SQL of the row's day over the source's bare columns; None: one token for the whole source. `shared`: of a
+    definition without joins, whose periods can be asked when the whole moved; so its token may cover more columns.
     """
 
     definition_id: str
@@ -46,17 +55,34 @@ class TokenRequest:
     parameters: tuple[tuple[str, Scalar], ...]
     columns: tuple[str, ...]
     partition: PartitionBy | None = None
-    period: str | None = None
+    day: str | None = None
+    shared: bool = False
+
+    @property
+    def whole(self) -> bool:
+        return self.source_key != PERIODS_KEY
+
+
+@frozen
+class Wanted:
+    """The periods that a scan is restricted to, in the cut of one definition."""
+
+    day: str
+    partition: PartitionBy
+    periods: tuple[Period, ...]
 
 
 @frozen
 class Scan:
-    """One statement over one source, and the requests that it answers. `periods` and `columns` are its distinct ones."""
+    """One statement over one source, and the requests that it answers.
+
+    `cuts` are its distinct granularities (None: the whole), `columns` its distinct sets of columns.
+    """
 
     sql: str
     parameters: tuple[tuple[str, Scalar], ...]
     requests: tuple[TokenRequest, ...]
-    periods: tuple[str | None, ...]
+    cuts: tuple[PartitionBy | None, ...]
     columns: tuple[tuple[str, ...], ...]
 
 
@@ -67,18 +93,15 @@ def requests_of(
     dialect: str,
 ) -> tuple[TokenRequest, ...]:
     """What a definition asks for. `read`: columns read by source alias; `everything`: all columns, by dependency label."""
-    requests = []
-    if definition.joins:
-        for source in definition.sources:
-            key = JOIN_KEY + source.alias
-            requests.append(_request(definition, key, source, read[source.alias], dialect))
-    else:
-        period = _bare_period(definition, dialect) if definition.partition else None
-        columns = read[definition.source.alias]
-        whole = _request(definition, "", definition.source, columns, dialect)
-        requests.append(
-            TokenRequest(whole.definition_id, "", whole.source, whole.parameters, columns, definition.partition, period)
-        )
+    requests = [
+        _request(definition, SOURCE_KEY + source.alias, source, read[source.alias], dialect)
+        for source in definition.sources
+    ]
+    if not definition.joins:
+        whole = requests[0]
+        day = _bare_day(definition, dialect) if definition.partition else None
+        requests = [evolve(whole, shared=True)]
+        requests.append(evolve(whole, source_key=PERIODS_KEY, partition=definition.partition, day=day))
     for source in definition.dependencies:
         requests.append(_request(definition, DEPENDENCY_KEY + source.label, source, everything[source.label], dialect))
     return tuple(requests)
@@ -92,8 +115,8 @@ def _request(
     return TokenRequest(definition.id, key, source, tuple((name, bound[name]) for name in names), columns)
 
 
-def _bare_period(definition: AggregateDefinition, dialect: str) -> str:
-    """The period's SQL with `alias.column` written as `column`: scans of several definitions share one FROM."""
+def _bare_day(definition: AggregateDefinition, dialect: str) -> str:
+    """The day's SQL with `alias.column` written as `column`: scans of several definitions share one FROM."""
     from sqlglot import exp
 
     alias = definition.source.alias.casefold()
@@ -107,57 +130,103 @@ def _bare_period(definition: AggregateDefinition, dialect: str) -> str:
     tree = parse(partition_expression(definition), dialect).transform(bare)
     partition = definition.partition
     assert partition is not None
-    expression = write(tree, dialect)
-    return dialect_of(dialect).period_start(expression, partition.granularity, partition.zone)
+    return dialect_of(dialect).day(write(tree, dialect), partition.zone)
 
 
-def plan_scans(requests: Iterable[TokenRequest], dialect: str) -> tuple[Scan, ...]:
-    """The fewest scans that answer all requests: one per distinct source."""
-    groups: dict[tuple[str, tuple[tuple[str, Scalar], ...]], list[TokenRequest]] = {}
+def source_identity(request: TokenRequest, dialect: str) -> tuple[str, tuple[tuple[str, Scalar], ...]]:
+    """What makes two requests be about the same rows."""
+    return source_sql(request.source, dialect), request.parameters
+
+
+def widened(requests: Sequence[TokenRequest], dialect: str) -> tuple[TokenRequest, ...]:
+    """The requests of whole sources, the shared ones over the union of the columns that any of them reads.
+
+    So a column that only one definition reads makes the token of the others move, and their periods then show that nothing
+    changed for them. Definitions with joins keep their own columns: to ask their periods is dear.
+    """
+    union: dict[Any, set[str]] = {}
+    for each in requests:
+        if each.shared:
+            union.setdefault(source_identity(each, dialect), set()).update(each.columns)
+    answer = []
+    for each in requests:
+        columns = union[source_identity(each, dialect)] if each.shared else set(each.columns)
+        if each.source.declared is not None and each.source_key.startswith(SOURCE_KEY):
+            columns = {*columns, each.source.declared}
+        answer.append(evolve(each, columns=tuple(sorted(columns))))
+    return tuple(answer)
+
+
+def plan_scans(
+    requests: Iterable[TokenRequest], dialect: str, wanted: Mapping[str, Wanted] | None = None
+) -> tuple[Scan, ...]:
+    """The fewest scans that answer all requests: one per distinct source and column of days.
+
+    `wanted`, by definition id, restricts all of them: then only the periods named there are answered whole.
+    """
+    sources: dict[Any, list[TokenRequest]] = {}
     for request in requests:
-        groups.setdefault((source_sql(request.source, dialect), request.parameters), []).append(request)
-    return tuple(_scan(sql, parameters, group, dialect) for (sql, parameters), group in groups.items())
+        sources.setdefault(source_identity(request, dialect), []).append(request)
+    scans = []
+    for group in sources.values():
+        days = tuple(dict.fromkeys(each.day for each in group if each.day is not None))
+        for day in days or (None,):
+            mine = [each for each in group if each.day == day or (each.day is None and day in (None, *days[:1]))]
+            scans.append(_scan(mine, day, dialect, wanted))
+    return tuple(scans)
 
 
-def _scan(
-    source: str, parameters: tuple[tuple[str, Scalar], ...], requests: Sequence[TokenRequest], dialect: str
-) -> Scan:
+def _scan(requests: Sequence[TokenRequest], day: str | None, dialect: str, wanted: Mapping[str, Wanted] | None) -> Scan:
     engine = dialect_of(dialect)
-    periods = tuple(dict.fromkeys(each.period for each in requests))
+    source, parameters = source_identity(requests[0], dialect)
+    cuts = tuple(dict.fromkeys(each.partition if each.day else None for each in requests))
     columns = tuple(dict.fromkeys(each.columns for each in requests))
-    inner = [f"{period} AS aggmaint_p{index}" for index, period in enumerate(periods) if period is not None]
+    inner = [f"{day} AS aggmaint_d"] if day else []
     for index, names in enumerate(columns):
         inner.append(f"{engine.row_hash(engine.quote(name) for name in names)} AS aggmaint_h{index}")
-    named = [(index, f"aggmaint_p{index}") for index, period in enumerate(periods) if period is not None]
-    outer = [f"GROUPING({name}), {engine.date_text(name)}" for _, name in named]
-    outer.append("COUNT(*)")
-    outer.extend(engine.hash_sum(f"aggmaint_h{index}") for index in range(len(columns)))
-    sql = f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {source} AS aggmaint_s) AS aggmaint_t"
-    if named:
-        sets = ", ".join(f"({name})" for _, name in named)
-        sql += f" GROUP BY GROUPING SETS ({'(), ' if None in periods else ''}{sets})"
-    return Scan(sql, parameters, tuple(requests), periods, columns)
+    sums = [engine.hash_sum(f"aggmaint_h{index}") for index in range(len(columns))]
+    rows = f"(SELECT {', '.join(inner)} FROM {source} AS aggmaint_s{_where(requests, wanted, dialect)}) AS aggmaint_t"
+    if day is None:
+        return Scan(f"SELECT COUNT(*), {', '.join(sums)} FROM {rows}", parameters, tuple(requests), cuts, columns)
+    named = [(index, cut) for index, cut in enumerate(cuts) if cut is not None]
+    sums = [f"{each} AS aggmaint_h{index}" for index, each in enumerate(sums)]
+    days = f"SELECT aggmaint_d, COUNT(*) AS aggmaint_n, {', '.join(sums)} FROM {rows} GROUP BY aggmaint_d"
+    periods = [f"{engine.period_of_day('aggmaint_d', cut.granularity)} AS aggmaint_p{index}" for index, cut in named]
+    shown = [f"GROUPING(aggmaint_p{index}), {engine.date_text(f'aggmaint_p{index}')}" for index, _ in named]
+    totals = ["SUM(aggmaint_n)", *(f"SUM(aggmaint_h{index})" for index in range(len(columns)))]
+    sets = ", ".join(["()"] * (None in cuts) + [f"(aggmaint_p{index})" for index, _ in named])
+    sql = (
+        f"SELECT {', '.join([*shown, *totals])} FROM (SELECT {', '.join(periods)}, * FROM ({days}) AS aggmaint_u) "
+        f"AS aggmaint_v GROUP BY GROUPING SETS ({sets})"
+    )
+    return Scan(sql, parameters, tuple(requests), cuts, columns)
 
 
-def read_scan(scan: Scan, rows: Sequence[Row], engine: str) -> dict[tuple[str, str], list[tuple[Period, str]]]:
-    """The answer of a scan as tokens by (definition id, source key). `engine` names engine and major version."""
-    answers: dict[tuple[str, str], list[tuple[Period, str]]] = {}
-    named = [period for period in scan.periods if period is not None]
+def _where(requests: Sequence[TokenRequest], wanted: Mapping[str, Wanted] | None, dialect: str) -> str:
+    if wanted is None:
+        return ""
+    clauses = dict.fromkeys(
+        periods_condition(wanted[each].day, wanted[each].partition, wanted[each].periods, dialect)
+        for each in dict.fromkeys(request.definition_id for request in requests)
+    )
+    return f" WHERE {' OR '.join(clauses)}"
+
+
+def read_scan(scan: Scan, rows: Sequence[Row], engine: str) -> Answers:
+    """The answer of a scan as tokens. `engine` names engine and major version."""
+    answers: Answers = {}
+    named = [cut for cut in scan.cuts if cut is not None]
     for request in scan.requests:
         found: list[tuple[Period, str]] = []
+        cut = request.partition if request.day else None
         hash_at = 2 * len(named) + 1 + scan.columns.index(request.columns)
         for row in rows:
             grouped = [index for index in range(len(named)) if row[2 * index] == 0]
-            if request.period is None:
-                if grouped:
-                    continue
-                period = WHOLE_PERIOD
-            elif grouped != [named.index(request.period)]:
+            if grouped != ([] if cut is None else [named.index(cut)]):
                 continue
-            else:
-                period = period_of(row[2 * grouped[0] + 1], request.partition)
-            count = int(row[2 * len(named)])
-            found.append((period, make_token(engine, TokenKind.SOURCE, request.columns, count, int(row[hash_at]))))
+            period = WHOLE_PERIOD if cut is None else period_of(row[2 * grouped[0] + 1], cut)
+            count, hashes = int(row[2 * len(named)] or 0), int(row[hash_at] or 0)
+            found.append((period, make_token(engine, TokenKind.SOURCE, request.columns, count, hashes)))
         answers[request.definition_id, request.source_key] = found
     return answers
 
@@ -186,13 +255,20 @@ def content_columns(definition: AggregateDefinition, dialect: str) -> tuple[str,
     return (*(name for name, _ in parts.attributes), *(each.name for each in parts.measures))
 
 
-def level_two_sql(definition: AggregateDefinition, *, joined_rows: bool, dialect: str) -> str:
-    """(period, rows, hash sum) of what a recomputation would publish or, with `joined_rows`, of the rows it would read."""
+def level_two_sql(
+    definition: AggregateDefinition, periods: Sequence[Period] | None, *, joined_rows: bool, dialect: str
+) -> str:
+    """(period, rows, hash sum) of what a recomputation would publish or, with `joined_rows`, of the rows it would read.
+
+    `periods` None: of all periods.
+    """
     if not joined_rows:
-        return content_sql(definition, f"({select_sql(definition, dialect)})", dialect)
+        return content_sql(definition, f"({select_sql(definition, dialect, periods)})", dialect)
     parts, engine = pieces(definition, dialect), dialect_of(dialect)
     period = parts.period or "CAST(NULL AS DATE)"
     inner = f"SELECT {period} AS aggmaint_p, {engine.row_hash(parts.inputs)} AS aggmaint_h FROM {parts.from_sql}"
+    if periods is not None and definition.partition is not None:
+        inner += f" WHERE {wanted_sql(definition, periods, dialect)}"
     shown, grouped = (engine.date_text("aggmaint_p"), " GROUP BY aggmaint_p") if parts.period else ("NULL", "")
     return f"SELECT {shown}, COUNT(*), {engine.hash_sum('aggmaint_h')} FROM ({inner}) AS aggmaint_t{grouped}"
 

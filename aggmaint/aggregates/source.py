@@ -48,6 +48,17 @@ FILE_FORMATS: Mapping[str, str] = {
 """How a file source is read, by how its name ends."""
 
 
+class Deletes(StrEnum):
+    """What becomes of deleted rows of a source with `updated_at`: there are none, or they are flagged and so updated."""
+
+    NONE = "none"
+    SOFT = "soft"
+
+
+def _deletes(value: Deletes | str | None) -> Deletes | None:
+    return None if value is None else one_of(Deletes, value, "deletes")
+
+
 @frozen(kw_only=True)
 class Source:
     """Rows to read: a table or view of the warehouse, or Parquet or CSV files.
@@ -59,14 +70,28 @@ class Source:
             name up to the first character that is no letter, digit or underscore. Two uses of one source need two aliases.
     where   a row filter over the source's own columns, with parameters: `tenant_id = :org`. `:org` is the organisation's
             id; others come from the definition's `parameters`. Parameters are bound, never pasted.
+
+    What the host promises of the source makes looking for changes cheap (`declared.py` says what is then looked at):
+
+    append_only  a column that grows: rows are only ever added, with greater values than all that were there before. Rows
+                 are never changed nor deleted.
+    updated_at   a column that is set anew, to a greater value, whenever a row is inserted or changed. Needs `deletes`.
+    deletes      with `updated_at`: "none" (rows never vanish), or "soft" (a deleted row stays, and is updated).
+    marks_commit_in_order  of `append_only`: no row with a smaller value becomes visible after one with a greater value.
+                 True of one writer, or of a column drawn at commit; not of a sequence that many writers draw from.
     """
 
     table: str | None = field(default=None, validator=require_text_or_none)
     file: str | None = field(default=None, validator=require_text_or_none)
     alias: str = field(default="")
     where: str | None = field(default=None, validator=require_text_or_none)
+    append_only: str | None = field(default=None, validator=require_text_or_none)
+    updated_at: str | None = field(default=None, validator=require_text_or_none)
+    deletes: Deletes | None = field(default=None, converter=_deletes)
+    marks_commit_in_order: bool = False
 
     def __attrs_post_init__(self) -> None:
+        self._check_declarations()
         if (self.table is None) == (self.file is None):
             raise InvalidDefinitionError(
                 f"source with table={self.table!r} and file={self.file!r}: give exactly one of the two"
@@ -76,6 +101,32 @@ class Source:
             raise InvalidDefinitionError(f"file={self.file!r} ends in none of {endings}; name a Parquet or CSV file")
         if not self.alias:
             object.__setattr__(self, "alias", self._default_alias())
+
+    def _check_declarations(self) -> None:
+        what = f"source {self.label!r}"
+        if self.append_only is not None and self.updated_at is not None:
+            raise InvalidDefinitionError(
+                f"{what} declares append_only={self.append_only!r} and updated_at={self.updated_at!r}: give one of the two; "
+                "where rows are changed it is updated_at"
+            )
+        if self.updated_at is not None and self.deletes is None:
+            raise InvalidDefinitionError(
+                f'{what} declares updated_at={self.updated_at!r} without deletes: write deletes = "none" if rows never '
+                'vanish, "soft" if a deleted row is flagged and updated; if rows are deleted, declare nothing'
+            )
+        if self.updated_at is None and self.deletes is not None:
+            raise InvalidDefinitionError(
+                f"{what} declares deletes={self.deletes.value!r} without updated_at; leave it out"
+            )
+        if self.marks_commit_in_order and self.append_only is None:
+            raise InvalidDefinitionError(
+                f"{what} declares marks_commit_in_order without append_only; name that column, or leave it out"
+            )
+
+    @property
+    def declared(self) -> str | None:
+        """The column whose growth tells of changes; None if nothing is declared."""
+        return self.append_only or self.updated_at
 
     @property
     def file_format(self) -> str | None:

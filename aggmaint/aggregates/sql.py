@@ -237,7 +237,7 @@ def select_sql(
         )
     sql = f"SELECT {', '.join(columns)} FROM {parts.from_sql}"
     if periods is not None and definition.partition is not None:
-        sql += f" WHERE {_wanted_sql(definition, parts, periods, dialect)}"
+        sql += f" WHERE {wanted_sql(definition, periods, dialect)}"
     if groups:
         sql += f" GROUP BY {', '.join(str(index + 1) for index in range(groups))}"
     return sql
@@ -254,18 +254,27 @@ def scale_column(measure_column: str) -> str:
     return f"aggmaint_scale_{measure_column}"
 
 
-def _wanted_sql(definition: AggregateDefinition, parts: Pieces, periods: Sequence[Period], dialect: str) -> str:
+def wanted_sql(definition: AggregateDefinition, periods: Sequence[Period], dialect: str) -> str:
+    """The condition that picks these periods' rows of the definition's joined sources."""
+    parts, partition = pieces(definition, dialect), definition.partition
+    assert partition is not None
+    return periods_condition(parts.partition_expression or "", partition, periods, dialect)
+
+
+def periods_condition(expression: str, partition: PartitionBy, periods: Sequence[Period], dialect: str) -> str:
+    """The condition that picks these periods' rows; `expression` is the SQL of the partition's date or timestamp.
+
+    It may also be the row's day in the partition's zone: days of days are themselves.
+    """
     engine = dialect_of(dialect)
-    assert definition.partition is not None
-    period = parts.period or ""
+    period = engine.period_start(expression, partition.granularity, partition.zone)
     clauses = []
     starts = [each.starts_on for each in periods if each.starts_on is not None]
     if starts:
         clause = f"{period} IN ({', '.join(engine.date(start) for start in starts)})"
-        bounds = date_bounds(periods, definition.partition)
+        bounds = date_bounds(periods, partition)
         if bounds is not None:
             low, high = (engine.date(bound) for bound in bounds)
-            expression = parts.partition_expression
             clause = f"({expression} >= {low} AND {expression} < {high} AND {clause})"
         clauses.append(clause)
     if NULL_PERIOD in periods:

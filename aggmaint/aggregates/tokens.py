@@ -15,11 +15,17 @@ UNVERIFIED = "unverified"
 
 
 class TokenKind(StrEnum):
-    """What was hashed. `content` hashes rows of an aggregate: those of its table, or as they would be computed now."""
+    """What was hashed. `content` hashes rows of an aggregate: those of its table, or as they would be computed now.
+
+    The last two are of whole sources and hash little or nothing: `declared` (see declared.py), and `snapshot`, the engine's
+    own name of a state of the source.
+    """
 
     SOURCE = "source"
     JOINED = "joined"
     CONTENT = "content"
+    DECLARED = "declared"
+    SNAPSHOT = "snapshot"
 
 
 class Comparison(StrEnum):
@@ -28,10 +34,26 @@ class Comparison(StrEnum):
     INCOMPARABLE = "incomparable"
 
 
-def make_token(engine: str, kind: TokenKind, columns: Iterable[str], rows: int, hashes: int) -> str:
-    """The token of `rows` rows whose hashes over `columns` add up to `hashes`. `engine` carries its major version."""
+def make_scheme(engine: str, kind: TokenKind, columns: Iterable[str]) -> str:
+    """How a token was made. `engine` carries its major version."""
     digest = hashlib.sha256("\x00".join(columns).encode("utf-8")).hexdigest()[:8]
-    return f"{engine}-{kind.value}-{digest}:{rows}:{hashes:x}"
+    return f"{engine}-{kind.value}-{digest}"
+
+
+def make_token(engine: str, kind: TokenKind, columns: Iterable[str], rows: int, hashes: int) -> str:
+    """The token of `rows` rows whose hashes over `columns` add up to `hashes`."""
+    return f"{make_scheme(engine, kind, columns)}:{rows}:{hashes:x}"
+
+
+def snapshot_token(engine: str, state: str) -> str:
+    """The token of a source whose state the engine names. It says nothing about its rows but whether they are the same."""
+    return f"{engine}-{TokenKind.SNAPSHOT.value}:0:{state}"
+
+
+def token_kind(token: str) -> TokenKind | None:
+    """What a token was made of; None for a text that is no token of ours."""
+    parts = token_scheme(token).split("-")
+    return TokenKind(parts[1]) if len(parts) > 1 and parts[1] in set(TokenKind) else None
 
 
 def unverified_token(rows: int) -> str:

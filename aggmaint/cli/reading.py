@@ -5,9 +5,12 @@ from typing import Any
 
 import click
 
+from ..aggregates.freshness import with_marks
+from ..aggregates.reasons import Reason
 from ..asgi.wire import job_to_wire
 from ..core.ids import OrgId
 from ..core.job import JobStatus, MaintenanceJob, Progress
+from ..core.organization import OrgSnapshot
 from ..engine import Inventory
 from ..errors import ConfigurationError
 from . import show
@@ -48,7 +51,7 @@ def _status_of(reader: Reader, org_id: OrgId) -> dict[str, Any]:
         "paused": document.paused.reason if document and document.paused else None,
         "request_waiting": bool(document and document.pending),
         "observed_at": inventory.content["observed_at"] if inventory else None,
-        "aggregates": [_aggregate_json(each) for each in _definitions(inventory)],
+        "aggregates": [_aggregate_json(each) for each in _definitions(inventory, document)],
     }
 
 
@@ -59,8 +62,12 @@ def _last_job(reader: Reader, org_id: OrgId) -> MaintenanceJob | None:
     return next(iter(reader.engine.list_jobs(org_id, limit=1, statuses=ended).jobs), None)
 
 
-def _definitions(inventory: Inventory | None) -> Sequence[Mapping[str, Any]]:
-    return inventory.content["definitions"] if inventory else ()
+def _definitions(inventory: Inventory | None, document: OrgSnapshot | None) -> Sequence[Mapping[str, Any]]:
+    """The aggregates as the last job left them, and as later change marks make them."""
+    if inventory is None or document is None:
+        return ()
+    definitions: Sequence[Mapping[str, Any]] = with_marks(inventory.content, document.marks)["definitions"]
+    return definitions
 
 
 def _instant(at: Any) -> str | None:
@@ -177,10 +184,11 @@ def why(names: tuple[str, ...], config_path: str, as_json: bool, partition: str 
         raise click.UsageError("give ORG and AGGREGATE; put a name with spaces in quotes")
     reader = open_reader(config_path)
     org_id = the_org(reader.config, names[0] if len(names) == 2 else None)
-    inventory = reader.engine.get_inventory(org_id) if reader.engine and reader.document(org_id) else None
+    document = reader.document(org_id)
+    inventory = reader.engine.get_inventory(org_id) if reader.engine and document else None
     if reader.engine is None or inventory is None:
         raise ConfigurationError(f"no job of {org_id} has looked at its aggregates yet; try: aggmaint run {org_id}")
-    definition = _find(names[-1], _definitions(inventory))
+    definition = _find(names[-1], _definitions(inventory, document))
     report = reader.engine.get_job(org_id, inventory.job.id).report or {}
     decisions = _decisions_about(definition, report.get("details", {}).get("decisions", ()), partition)
     if partition is not None and not decisions:
@@ -196,6 +204,9 @@ def why(names: tuple[str, ...], config_path: str, as_json: bool, partition: str 
     )
     rows = [(each["subject"], partitions_text(each["partitions"]), each["action"], _words(each)) for each in decisions]
     show.table(("about", "partitions", "action", "why"), rows)
+    marked = [each["key"] for each in states if each["reason"] == Reason.PARTITION_MARKED.value]
+    if marked:
+        show.say(f"marked as changed since then: {partitions_text(marked)} [{Reason.PARTITION_MARKED.value}]")
     fresh = sum(each["state"] == "fresh" for each in states)
     show.say(f"now: {definition['status']}, {fresh} of {len(states)} partitions fresh")
 

@@ -28,7 +28,8 @@ from ..warehouse import ManagedSchema, PartitionWrite
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
 from ._duckdb_ledger import Ledger, columns_text
-from ._duckdb_observe import BrokenQueryError, Observer, broke_off
+from ._duckdb_observe import Observer
+from ._duckdb_tokens import BrokenQueryError, broke_off
 
 
 def take_over(connection: Connection, ledger: Ledger, schema: ManagedSchema) -> None:
@@ -81,12 +82,12 @@ class Adopter:
         definition, table = step.definition, self._ledger.table(step.instance.table_name)
         self._require_fit(step, table)
         self._observer.note_files([definition])
-        answers = self._observer.scan(self._observer.bound[definition.id].requests, lambda _what: None)
-        sources = self._observer.source_tokens(definition, answers)
+        answers = self._observer.tokens.for_build([definition], lambda _what: None)
+        sources = self._observer.tokens.source_tokens(definition, answers)
         recomputed = {each.period: each.content for each in self._recomputed(definition)}
         tokens: dict[Period, str] = dict(answers.get((definition.id, ""), ()))
         if definition.joins:
-            tokens = dict(self._observer.level_two(definition))
+            tokens = dict(self._observer.tokens.level_two(definition))
         contents = self._observer.contents_of(definition, table)
         self._observer.require_files(definition)
         writes = []
@@ -101,7 +102,7 @@ class Adopter:
     def _require_fit(self, step: AdoptStep, table: str) -> None:
         """The columns that a build would make, and one row per key. Raises WarehouseQueryError."""
         definition, name = step.definition, step.instance.table_name
-        if self._connection.columns(f"SELECT * FROM {table}") != self._observer.bound[definition.id].columns:
+        if self._connection.columns(f"SELECT * FROM {table}") != self._observer.tokens.bound[definition.id].columns:
             words = f"table {name} does not have the columns of {definition.label}; it is not adopted"
             raise WarehouseQueryError(words, definition_id=definition.id)
         keys = ", ".join(DuckDBDialect().quote(column) for column, _ in grain(definition, DIALECT))
@@ -113,7 +114,7 @@ class Adopter:
             raise WarehouseQueryError(words, definition_id=definition.id)
 
     def _recomputed(self, definition: AggregateDefinition) -> tuple[PartitionContent, ...]:
-        sql = level_two_sql(definition, joined_rows=False, dialect=DIALECT)
+        sql = level_two_sql(definition, None, joined_rows=False, dialect=DIALECT)
         rows = self._connection.run(sql, bound_parameters(definition))
         return read_contents(definition, rows, TokenKind.CONTENT, self._engine, DIALECT)
 

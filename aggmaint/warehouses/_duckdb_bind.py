@@ -4,16 +4,16 @@ DuckDB aborts a transaction at any error; so this is done outside of one, defini
 one becomes its failure, in words that name the expression.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.expressions import columns_read
 from ..aggregates.model import AggregateDefinition, Problem, Source
 from ..aggregates.observation import Column, Failure, FailureKind
-from ..aggregates.scans import TokenRequest, requests_of
+from ..aggregates.scans import SOURCE_KEY, TokenRequest, requests_of
 from ..aggregates.sql import pieces, select_sql, source_sql
 from ..errors import WarehouseQueryError
 from ._duckdb_connection import Connection, failure_kind
@@ -33,6 +33,8 @@ class Bound:
 
     columns: tuple[Column, ...] = ()
     requests: tuple[TokenRequest, ...] = ()
+    mark_types: Mapping[str, str] = Factory(dict)
+    """The types of declared columns, by source key."""
     failure: Failure | None = None
 
 
@@ -49,12 +51,18 @@ class Binder:
 
     def _bind(self, definition: AggregateDefinition, seen: dict[str, tuple[Column, ...]]) -> Bound:
         columns: dict[str, tuple[str, ...]] = {}
+        mark_types: dict[str, str] = {}
         for source in (*definition.sources, *definition.dependencies):
             try:
                 found = self._source_columns(source, seen)
             except WarehouseQueryError as problem:
                 remedy = f"it can not be read ({problem.message}); create it, or correct its name"
                 return _failed(definition, FailureKind.SOURCE, f"source {source.alias!r}", source.label, remedy)
+            if source.declared is not None and source in definition.sources:
+                kind = _mark_type(source.declared, found)
+                if kind is None:
+                    return _failed(definition, FailureKind.DEFINITION, *_no_mark(source, source.declared, found))
+                mark_types[SOURCE_KEY + source.alias] = kind
             names = tuple(each.name for each in found)
             columns[source.label if source in definition.dependencies else source.alias] = names
         scope = {source.alias: columns[source.alias] for source in definition.sources}
@@ -66,7 +74,7 @@ class Binder:
             made = self._connection.columns(select_sql(definition, DIALECT), bound_parameters(definition))
         except WarehouseQueryError as problem:
             return self._blame(definition, problem)
-        return Bound(made, requests_of(definition, read.by_alias, columns, DIALECT))
+        return Bound(made, requests_of(definition, read.by_alias, columns, DIALECT), mark_types)
 
     def _source_columns(self, source: Source, seen: dict[str, tuple[Column, ...]]) -> tuple[Column, ...]:
         unfiltered = Source(table=source.table, file=source.file, alias=source.alias)
@@ -86,6 +94,43 @@ class Binder:
                 return _failed(definition, failure_kind(narrower), key, text, remedy)
         remedy = f"the warehouse refuses its statement ({problem.message}); correct sources, joins or expressions"
         return _failed(definition, failure_kind(problem), "definition", definition.name, remedy)
+
+
+def _mark_type(declared: str, columns: Sequence[Column]) -> str | None:
+    """The type of a declared column; None if it is not there, or of a type whose values do not grow like a clock's."""
+    kind = next((each.type for each in columns if each.name.casefold() == declared.casefold()), None)
+    return kind if kind is not None and kind.split("(")[0] in _MARK_TYPES else None
+
+
+_MARK_TYPES = frozenset(
+    {
+        *(
+            "TINYINT",
+            "SMALLINT",
+            "INTEGER",
+            "BIGINT",
+            "HUGEINT",
+            "UTINYINT",
+            "USMALLINT",
+            "UINTEGER",
+            "UBIGINT",
+            "UHUGEINT",
+        ),
+        *("DECIMAL", "DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"),
+    }
+)
+
+
+def _no_mark(source: Source, declared: str, columns: Sequence[Column]) -> tuple[str, str, str]:
+    key = f"source {source.alias!r} {'append_only' if source.append_only else 'updated_at'}"
+    found = next((each for each in columns if each.name.casefold() == declared.casefold()), None)
+    if found is None:
+        return (
+            key,
+            declared,
+            f"{source.label} has no such column; name one that grows with every change, or leave it out",
+        )
+    return key, declared, f"it is {found.type}; a column of whole or decimal numbers, dates or timestamps is needed"
 
 
 def _failed(definition: AggregateDefinition, kind: FailureKind, key: str, value: str, remedy: str) -> Bound:

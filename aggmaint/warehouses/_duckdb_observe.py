@@ -10,12 +10,13 @@ end. Files are not held still by a transaction: they are noted before their toke
 their data was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from ..aggregates.dialects import DuckDBDialect
+from ..aggregates.looking import Hints, audit_due
 from ..aggregates.model import AggregateDefinition, InstanceStatus
 from ..aggregates.naming import Tag, parse_tag
 from ..aggregates.observation import (
@@ -31,97 +32,75 @@ from ..aggregates.observation import (
     TableFacts,
     active_instance,
     serves,
-    source_moved,
 )
 from ..aggregates.periods import Period
-from ..aggregates.scans import (
-    Scan,
-    TokenRequest,
-    content_sql,
-    float_sums,
-    level_two_sql,
-    plan_scans,
-    read_contents,
-    read_scan,
-)
+from ..aggregates.scans import content_sql, read_contents
+from ..aggregates.sql import rows_of_periods_sql
 from ..aggregates.tokens import TokenKind
 from ..core.job import Fence
-from ..errors import LedgerLostError, WarehouseError, WarehouseQueryError
+from ..errors import LedgerLostError, WarehouseQueryError
 from ..warehouse import ManagedSchema, Tick
-from ._duckdb_bind import DIALECT, Binder, Bound, bound_parameters
+from ._duckdb_bind import DIALECT, Binder, Bound
 from ._duckdb_connection import Connection
 from ._duckdb_ledger import Ledger
 from ._duckdb_ledger_schema import CONTROL, ledger_tables
-
-
-class FilesMovedError(WarehouseQueryError):
-    """A file changed while it was read; the next run reads it again."""
-
-
-def broke_off(problem: WarehouseError) -> str:
-    """In words, that an aggregate's query failed on the data."""
-    if isinstance(problem, FilesMovedError):
-        return problem.message
-    return f"its query broke off ({problem.message}); correct the data or the expression"
-
-
-class BrokenQueryError(Exception):
-    """A query of the snapshot broke off: for these definitions, or for this instance's table."""
-
-    def __init__(
-        self, problem: WarehouseQueryError, scan: Scan | None = None, definition_id: str = "", instance_id: str = ""
-    ):
-        super().__init__(problem.message)
-        self.problem, self.scan = problem, scan
-        self.definition_id, self.instance_id = definition_id, instance_id
+from ._duckdb_tokens import BrokenQueryError, FilesMovedError, SourceToken, TokenReader, broke_off
 
 
 class Observer:
-    """Observes through one connection. `bound` keeps what the last observation bound, by definition id."""
+    """Observes through one connection. `tokens` keeps what the last observation bound and computed."""
 
-    def __init__(self, connection: Connection, ledger: Ledger, schema: ManagedSchema, engine: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        ledger: Ledger,
+        schema: ManagedSchema,
+        engine: str,
+        source_token: SourceToken | None = None,
+    ) -> None:
         self._connection = connection
         self._ledger = ledger
         self._schema = schema
         self._engine = engine
         self._binder = Binder(connection)
-        self.bound: dict[str, Bound] = {}
+        self.tokens = TokenReader(connection, engine, source_token)
         self._files: dict[str, tuple[Any, ...]] = {}
 
     # -- the snapshot -------------------------------------------------------------------------------------------------
 
     def observe(
-        self, definitions: Sequence[AggregateDefinition], reader: Fence | None, sick: Mapping[str, str], tick: Tick
+        self,
+        definitions: Sequence[AggregateDefinition],
+        reader: Fence | None,
+        sick: Mapping[str, str],
+        tick: Tick,
+        hints: Hints,
     ) -> Observation:
         """One observation; leaves its transaction open. See the module's docstring."""
         broken = dict(sick)
         unreadable: dict[str, str] = {}
-        self.bound = self._binder.bind([each for each in definitions if each.id not in broken])
+        self.tokens.forget_computed()
+        self.tokens.bound = self._binder.bind([each for each in definitions if each.id not in broken])
         while True:
             self._connection.begin()
             try:
-                return self._snapshot(definitions, reader, broken, unreadable, tick)
+                look = _Look(definitions, broken, unreadable, tick, hints)
+                return self._snapshot(look, reader)
             except BrokenQueryError as found:
                 self._connection.rollback()
+                self.tokens.computed.clear()
                 if found.instance_id:
                     unreadable[found.instance_id] = found.problem.message
                 elif found.scan is not None:
-                    broken.update(self._culprits(found.scan, found.problem))
+                    broken.update(self.tokens.culprits(found.scan, found.problem))
                 else:
                     broken[found.definition_id] = broke_off(found.problem)
             except BaseException:
                 self._connection.rollback()
                 raise
 
-    def _snapshot(
-        self,
-        definitions: Sequence[AggregateDefinition],
-        reader: Fence | None,
-        broken: Mapping[str, str],
-        unreadable: Mapping[str, str],
-        tick: Tick,
-    ) -> Observation:
-        tick("ledger")
+    def _snapshot(self, look: "_Look", reader: Fence | None) -> Observation:
+        look.tick("ledger")
         base = Observation(
             self._schema.name,
             self._schema.installation,
@@ -131,12 +110,8 @@ class Observer:
         )
         if any(each.name == CONTROL for each in base.objects):
             base = self._with_ledger(base)
-        tables = {
-            **self._tables_unknown(base),
-            **self._tables(definitions, base.instances, unreadable, tick),
-        }
-        facts = self._facts(definitions, base.instances, tables, broken, tick)
-        return evolve(base, tables=tables, definitions=facts)
+        tables = {**self._tables_unknown(base), **self._tables(look, base.instances)}
+        return evolve(base, tables=tables, definitions=self._facts(look, base.instances, tables))
 
     def _with_ledger(self, base: Observation) -> Observation:
         """And what the ledger holds. Where tables of it are gone nothing is known: only adopting goes on from there."""
@@ -168,28 +143,21 @@ class Observer:
             return evolve(tag, installation=self._schema.installation)
         return tag
 
-    def _tables(
-        self,
-        definitions: Sequence[AggregateDefinition],
-        instances: Sequence[InstanceRecord],
-        unreadable: Mapping[str, str],
-        tick: Tick,
-    ) -> dict[str, TableFacts]:
+    def _tables(self, look: "_Look", instances: Sequence[InstanceRecord]) -> dict[str, TableFacts]:
         """Facts of every active instance's table. Contents are read where the columns are those that were built."""
         active = [each for each in instances if each.status is InstanceStatus.ACTIVE]
         if not active:
             return {}
         columns = self._columns_of_tables()
-        by_id = {each.id: each for each in definitions}
+        by_id = {each.id: each for each in look.definitions}
         facts = {}
         for instance in active:
             found = columns.get(instance.table_name.casefold())
-            contents: tuple[PartitionContent, ...] = ()
+            facts[instance.id] = TableFacts(found, look.unreadable.get(instance.id))
             definition = by_id.get(instance.definition_id)
-            if definition is not None and found == instance.columns and instance.id not in unreadable:
-                tick(instance.label)
-                contents = self._contents(definition, instance)
-            facts[instance.id] = TableFacts(found, unreadable.get(instance.id), contents)
+            if definition is not None and found == instance.columns and instance.id not in look.unreadable:
+                look.tick(instance.label)
+                facts[instance.id] = self._contents(definition, instance, look.hints)
         return facts
 
     def _tables_unknown(self, base: Observation) -> dict[str, TableFacts]:
@@ -218,24 +186,31 @@ class Observer:
             columns.setdefault(str(table).casefold(), []).append(Column(name, kind))
         return {table: tuple(listed) for table, listed in columns.items()}
 
-    def _contents(self, definition: AggregateDefinition, instance: InstanceRecord) -> tuple[PartitionContent, ...]:
-        if not serves(instance, definition, instance.columns):
-            return self._probe(instance)
+    def _contents(self, definition: AggregateDefinition, instance: InstanceRecord, hints: Hints) -> TableFacts:
+        """What the table holds. Of a large one whose number of rows is right, only the periods whose turn it is."""
+        table = self._ledger.table(instance.table_name)
         try:
-            return self.contents_of(definition, self._ledger.table(instance.table_name))
+            if not serves(instance, definition, instance.columns):
+                self._connection.run(f"SELECT * FROM {table} LIMIT 1")  # its definition changed: that it can be read
+                return TableFacts(instance.columns)
+            compared = None
+            if instance.rows > hints.compared_rows_max:
+                rows = int(self._connection.run(f"SELECT COUNT(*) FROM {table}")[0][0])
+                compared = audit_due(instance, hints) if rows == instance.rows else None
+            contents = self.contents_of(definition, table, compared)
         except WarehouseQueryError as problem:
             raise BrokenQueryError(problem, instance_id=instance.id) from problem
+        return TableFacts(instance.columns, None, contents, compared)
 
-    def _probe(self, instance: InstanceRecord) -> tuple[PartitionContent, ...]:
-        """Of a table whose definition has changed since, only that it can be read."""
-        try:
-            self._connection.run(f"SELECT * FROM {self._ledger.table(instance.table_name)} LIMIT 1")
-        except WarehouseQueryError as problem:
-            raise BrokenQueryError(problem, instance_id=instance.id) from problem
-        return ()
-
-    def contents_of(self, definition: AggregateDefinition, table: str) -> tuple[PartitionContent, ...]:
-        """What a physical or staged table holds per period. `table` is a quoted reference."""
+    def contents_of(
+        self, definition: AggregateDefinition, table: str, periods: Collection[Period] | None = None
+    ) -> tuple[PartitionContent, ...]:
+        """What a physical or staged table holds per period, or for some. `table` is a quoted reference."""
+        if periods is not None and not periods:
+            return ()
+        if periods is not None:
+            wanted = sorted(periods, key=lambda each: each.key)
+            table = f"(SELECT * FROM {table} WHERE {rows_of_periods_sql(wanted, DIALECT)})"
         rows = self._connection.run(content_sql(definition, table, DIALECT))
         return read_contents(definition, rows, TokenKind.CONTENT, self._engine, DIALECT)
 
@@ -262,93 +237,37 @@ class Observer:
     # -- tokens -------------------------------------------------------------------------------------------------------
 
     def _facts(
-        self,
-        definitions: Sequence[AggregateDefinition],
-        instances: tuple[InstanceRecord, ...],
-        tables: Mapping[str, TableFacts],
-        broken: Mapping[str, str],
-        tick: Tick,
+        self, look: "_Look", instances: tuple[InstanceRecord, ...], tables: Mapping[str, TableFacts]
     ) -> dict[str, DefinitionFacts]:
         facts: dict[str, DefinitionFacts] = {}
-        comparable: dict[str, tuple[AggregateDefinition, InstanceRecord]] = {}
-        for definition in definitions:
-            bound = self.bound.get(definition.id, Bound())
+        served: list[tuple[AggregateDefinition, InstanceRecord]] = []
+        for definition in look.definitions:
+            bound = self.tokens.bound.get(definition.id, Bound())
             failure = bound.failure
-            if definition.id in broken:
-                words = f"aggregate {definition.label!r}: {broken[definition.id]}"
+            if definition.id in look.broken:
+                words = f"aggregate {definition.label!r}: {look.broken[definition.id]}"
                 failure = Failure(FailureKind.QUERY, words)
             facts[definition.id] = DefinitionFacts(bound.columns, failure=failure)
             instance = active_instance(definition.id, instances)
             if failure is None and instance is not None and serves(instance, definition, bound.columns):
                 found = tables.get(instance.id, TableFacts())
                 if found.columns == instance.columns and found.unreadable is None:
-                    comparable[definition.id] = (definition, instance)
-        self.note_files([definition for definition, _ in comparable.values()])
-        requests = [request for each in comparable for request in self.bound[each].requests]
-        answers = self.scan(requests, tick)
-        for definition, instance in comparable.values():
-            facts[definition.id] = self._compared(definition, instance, answers, tick)
+                    served.append((definition, instance))
+        self.note_files([definition for definition, _ in served])
+        answers = self.tokens.current(served, look.hints, look.tick)
+        facts.update(self.tokens.facts(served, answers, look.hints, look.tick))
         return facts
 
-    def scan(self, requests: Sequence[TokenRequest], tick: Tick) -> dict[tuple[str, str], list[tuple[Period, str]]]:
-        """All tokens asked for, with one scan per source. Raises BrokenQueryError."""
-        answers: dict[tuple[str, str], list[tuple[Period, str]]] = {}
-        for scan in plan_scans(requests, DIALECT):
-            tick(scan.requests[0].source.label)
-            try:
-                rows = self._connection.run(scan.sql, dict(scan.parameters))
-            except WarehouseQueryError as problem:
-                raise BrokenQueryError(problem, scan=scan) from problem
-            answers.update(read_scan(scan, rows, self._engine))
-        return answers
 
-    def _culprits(self, scan: Scan, problem: WarehouseQueryError) -> dict[str, str]:
-        """Which definitions of a scan that broke off break it alone; if none does, all."""
-        found = {}
-        ids = dict.fromkeys(each.definition_id for each in scan.requests)
-        for definition_id in ids:
-            for alone in plan_scans([each for each in scan.requests if each.definition_id == definition_id], DIALECT):
-                try:
-                    self._connection.run(alone.sql, dict(alone.parameters))
-                except WarehouseQueryError as own:
-                    found[definition_id] = broke_off(own)
-        return found or dict.fromkeys(ids, broke_off(problem))
+@frozen
+class _Look:
+    """What one observation is about."""
 
-    def _compared(
-        self,
-        definition: AggregateDefinition,
-        instance: InstanceRecord,
-        answers: Mapping[tuple[str, str], list[tuple[Period, str]]],
-        tick: Tick,
-    ) -> DefinitionFacts:
-        bound = self.bound[definition.id]
-        tokens = self.source_tokens(definition, answers)
-        periods: list[tuple[Period, str]] | None = answers.get((definition.id, ""))
-        if definition.joins and source_moved(instance, tokens):
-            tick(definition.label)
-            try:
-                periods = self.level_two(definition)
-            except WarehouseQueryError as problem:
-                raise BrokenQueryError(problem, definition_id=definition.id) from problem
-        return DefinitionFacts(bound.columns, tokens, None if periods is None else tuple(periods))
-
-    def source_tokens(
-        self, definition: AggregateDefinition, answers: Mapping[tuple[str, str], list[tuple[Period, str]]]
-    ) -> tuple[tuple[str, str], ...]:
-        """(source key, token) of joined and depended-on sources, sorted by key."""
-        keys = {each.source_key for each in self.bound[definition.id].requests if each.source_key}
-        return tuple((key, answers[definition.id, key][0][1]) for key in sorted(keys))
-
-    def has_float_sums(self, definition: AggregateDefinition) -> bool:
-        return bool(float_sums(definition, self.bound[definition.id].columns, DIALECT))
-
-    def level_two(self, definition: AggregateDefinition) -> list[tuple[Period, str]]:
-        """The tokens per period of a definition with joins, computed from the joined rows."""
-        joined_rows = self.has_float_sums(definition)
-        kind = TokenKind.JOINED if joined_rows else TokenKind.CONTENT
-        sql = level_two_sql(definition, joined_rows=joined_rows, dialect=DIALECT)
-        rows = self._connection.run(sql, bound_parameters(definition))
-        return [(each.period, each.content) for each in read_contents(definition, rows, kind, self._engine, DIALECT)]
+    definitions: Sequence[AggregateDefinition]
+    broken: Mapping[str, str]
+    unreadable: Mapping[str, str]
+    tick: Tick
+    hints: Hints
 
 
 def _paths(definition: AggregateDefinition) -> list[str]:

@@ -14,9 +14,10 @@ from datetime import datetime
 from itertools import count
 from typing import TypeVar
 
+from ..aggregates.looking import Hints
 from ..aggregates.model import AggregateDefinition
 from ..aggregates.observation import ControlState, Observation
-from ..aggregates.sql import select_sql
+from ..aggregates.sql import rows_of_periods_sql, select_sql
 from ..core.job import Fence
 from ..errors import FenceLostError, WarehouseError, WarehouseQueryError, WarehouseUnavailableError
 from ..warehouse import (
@@ -37,7 +38,8 @@ from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_compare import compared
 from ._duckdb_connection import ConflictError, Connection
 from ._duckdb_ledger import Ledger
-from ._duckdb_observe import BrokenQueryError, Observer, broke_off
+from ._duckdb_observe import Observer
+from ._duckdb_tokens import BrokenQueryError, SourceToken, broke_off
 from ._duckdb_writer import Writer, intent_of
 
 T = TypeVar("T")
@@ -60,11 +62,12 @@ class DuckDBSession:
         *,
         pause: Callable[[float], None],
         on_close: Callable[[], None],
+        source_token: SourceToken | None = None,
     ) -> None:
         self._connection = connection
         self._schema = schema
         self._ledger = Ledger(connection, schema)
-        self._observer = Observer(connection, self._ledger, schema, engine)
+        self._observer = Observer(connection, self._ledger, schema, engine, source_token)
         self._writer = Writer(connection, self._ledger, schema, self._observer, engine)
         self._pause = pause
         self._on_close = on_close
@@ -81,18 +84,18 @@ class DuckDBSession:
         reader: Fence | None = None,
         sick: Mapping[str, str],
         tick: Tick | None = None,
+        hints: Hints | None = None,
     ) -> Observation:
         self._end_snapshot()
-        return self._observer.observe(definitions, reader, sick, tick or _silent)
+        return self._observer.observe(definitions, reader, sick, tick or _silent, hints or Hints())
 
     def stage(self, requests: Sequence[StageRequest], *, tick: Tick | None = None) -> tuple[Staged, ...]:
         staged = []
         for request in requests:
             (tick or _silent)(request.definition.label)
             handle = f"temp.aggmaint_stage_{next(self._stages)}"
-            sql = select_sql(request.definition, DIALECT, request.periods)
             try:
-                self._connection.run(f"CREATE TEMP TABLE {handle} AS {sql}", bound_parameters(request.definition))
+                self._compute(request, handle)
                 contents = self._observer.contents_of(request.definition, handle)
                 self._observer.require_files(request.definition)
             except WarehouseQueryError as problem:
@@ -100,6 +103,16 @@ class DuckDBSession:
                 raise WarehouseQueryError(broke_off(problem), definition_id=request.definition.id) from problem
             staged.append(Staged(handle, contents))
         return tuple(staged)
+
+    def _compute(self, request: StageRequest, handle: str) -> None:
+        """The rows of a stage: those that the observation computed already, if it did, else from the sources."""
+        computed = self._observer.tokens.computed.get(request.definition.id)
+        if computed is not None:
+            where = rows_of_periods_sql(request.periods, DIALECT)
+            self._connection.run(f"CREATE TEMP TABLE {handle} AS SELECT * FROM {computed} WHERE {where}")
+            return
+        sql = select_sql(request.definition, DIALECT, request.periods)
+        self._connection.run(f"CREATE TEMP TABLE {handle} AS {sql}", bound_parameters(request.definition))
 
     def _end_snapshot(self) -> None:
         """Commit what `observe` began: it read only, and stages are to outlive it."""

@@ -16,6 +16,7 @@ from ..aggregates.naming import Tag, format_tag, parse_tag
 from ..aggregates.observation import InstanceRecord
 from ..aggregates.periods import Period
 from ..aggregates.reasons import Reason
+from ..aggregates.scans import Answers
 from ..aggregates.sql import rows_of_periods_sql, select_sql, view_sql
 from ..core.job import Fence
 from ..errors import FenceLostError, WarehouseQueryError
@@ -35,7 +36,8 @@ from ._duckdb_adopt import Adopter
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
 from ._duckdb_ledger import Ledger, columns_text
-from ._duckdb_observe import BrokenQueryError, Observer
+from ._duckdb_observe import Observer
+from ._duckdb_tokens import BrokenQueryError
 
 
 def intent_of(request: BuildRequest, fence: Fence, at: datetime) -> InstanceRecord:
@@ -76,14 +78,12 @@ class Writer:
 
     def build(self, requests: Sequence[BuildRequest], tick: Tick) -> tuple[Built, ...]:
         """Tokens first, then the tables, all from the transaction's one snapshot. Raises BrokenQueryError."""
-        bound = self._observer.bound
-        self._observer.note_files([each.definition for each in requests])
-        answers = self._observer.scan([each for r in requests for each in bound[r.definition.id].requests], tick)
+        definitions = [each.definition for each in requests]
+        self._observer.note_files(definitions)
+        answers = self._observer.tokens.for_build(definitions, tick)
         return tuple(self._build_one(request, answers, tick) for request in requests)
 
-    def _build_one(
-        self, request: BuildRequest, answers: dict[tuple[str, str], list[tuple[Period, str]]], tick: Tick
-    ) -> Built:
+    def _build_one(self, request: BuildRequest, answers: Answers, tick: Tick) -> Built:
         definition = request.definition
         table = self._ledger.table(request.table_name)
         tick(definition.label)
@@ -105,17 +105,15 @@ class Writer:
             sum(each.rows for each in contents),
             self._connection.columns(f"SELECT * FROM {table}"),
             writes,
-            self._observer.source_tokens(definition, answers),
+            self._observer.tokens.source_tokens(definition, answers),
         )
 
-    def _tokens(
-        self, definition: AggregateDefinition, answers: dict[tuple[str, str], list[tuple[Period, str]]]
-    ) -> dict[Period, str]:
+    def _tokens(self, definition: AggregateDefinition, answers: Answers) -> dict[Period, str]:
         """The source token of each period. None for joins whose token is the content itself: see scans.py."""
         if not definition.joins:
             return dict(answers[definition.id, ""])
-        if self._observer.has_float_sums(definition):
-            return dict(self._observer.level_two(definition))
+        if self._observer.tokens.has_float_sums(definition):
+            return dict(self._observer.tokens.level_two(definition))
         return {}
 
     def _tag(self, kind: str, name: str, definition: AggregateDefinition, instance_id: str, words: str) -> None:

@@ -25,6 +25,7 @@ from ..errors import InvalidValueError, WarehouseError, WarehouseQueryError, War
 from ..warehouse import Capabilities, ManagedSchema
 from ._duckdb_connection import Connection, driver, translate
 from ._duckdb_session import DuckDBSession
+from ._duckdb_tokens import SourceToken
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -38,12 +39,17 @@ class DuckDBOptions:
     config        settings of DuckDB, such as {"threads": "2", "memory_limit": "1GB"}.
     on_statement  called with each statement before it runs, for logs and tests. May raise.
     pause         sleeps between the tries after a conflict.
+    source_token  names the state of a source, if the engine has a name for it (DuckLake and Iceberg have snapshots): given
+                  the source and a function that runs a query in the run's snapshot, a text that is another one whenever the
+                  rows may be others, or None. While it stays the same, the source is not scanned, but for the audit.
+                  DuckDB's own tables have no such name, and a file's length and time are none.
     """
 
     attach: Mapping[str, str | Path] = Factory(dict)
     config: Mapping[str, str] = Factory(dict)
     on_statement: Callable[[str], None] | None = None
     pause: Callable[[float], None] = time.sleep
+    source_token: SourceToken | None = None
 
 
 class DuckDBWarehouse:
@@ -84,7 +90,14 @@ class DuckDBWarehouse:
     @property
     def capabilities(self) -> Capabilities:
         major = driver().__version__.split(".")[0]
-        return Capabilities(dialect=DuckDBDialect.name, engine=f"duckdb{major}", snapshot_reads=True, interrupts=True)
+        known = self._options.source_token is not None
+        return Capabilities(
+            dialect=DuckDBDialect.name,
+            engine=f"duckdb{major}",
+            snapshot_reads=True,
+            interrupts=True,
+            source_tokens=known,
+        )
 
     def open(self, schema: ManagedSchema, *, create: bool | None = None, read_only: bool = False) -> DuckDBSession:
         """See the port."""
@@ -101,7 +114,12 @@ class DuckDBWarehouse:
             close_base()
             raise
         return DuckDBSession(
-            connection, schema, self.capabilities.engine, pause=self._options.pause, on_close=close_base
+            connection,
+            schema,
+            self.capabilities.engine,
+            pause=self._options.pause,
+            on_close=close_base,
+            source_token=self._options.source_token,
         )
 
     def close(self) -> None:

@@ -21,9 +21,11 @@ from aggmaint.aggregates.decisions import (
 )
 from aggmaint.aggregates.inventory import make_inventory
 from aggmaint.aggregates.life import Deactivated, Deactivation, DefinitionRecord, Told
+from aggmaint.aggregates.looking import SourceMark
 from aggmaint.aggregates.model import AggregateDefinition, InstanceStatus, Join, Source
 from aggmaint.aggregates.naming import Tag, table_name
 from aggmaint.aggregates.observation import (
+    Cause,
     Column,
     ControlState,
     DefinitionFacts,
@@ -36,6 +38,7 @@ from aggmaint.aggregates.observation import (
     PartitionRecord,
     SchemaObject,
     TableFacts,
+    Vouch,
 )
 from aggmaint.aggregates.periods import NULL_PERIOD, Period, period_of
 from aggmaint.aggregates.plan import plan_maintenance
@@ -102,6 +105,7 @@ class World:
     now: datetime = NOW
     records: list[DefinitionRecord] = field(factory=list)
     told: Told = field(factory=Told)
+    marks: tuple[SourceMark, ...] = ()
 
     def observation(self) -> Observation:
         objects = [SchemaObject("aggmaint_control", ObjectKind.TABLE)]
@@ -136,7 +140,7 @@ class World:
         )
 
     def plan(self) -> MaintenancePlan:
-        return plan_maintenance(self.definitions, self.observation(), self.policy, self.now, self.told)
+        return plan_maintenance(self.definitions, self.observation(), self.policy, self.now, self.told, self.marks)
 
 
 def tag(each: InstanceRecord) -> Tag:
@@ -153,6 +157,20 @@ def failing(kind: FailureKind) -> World:
 
 def with_tokens(*tokens: tuple[Period, str], **parts: Any) -> World:
     return World(facts={WANTED.id: facts(tokens=tokens, **parts)})
+
+
+def with_looks(*looked: tuple[Period, str, Cause], vouch: Vouch = Vouch.WHOLE) -> World:
+    """Only these periods were looked at, each for its cause; `vouch` speaks for the others."""
+    return World(
+        facts={
+            WANTED.id: facts(
+                tokens=tuple((period, found) for period, found, _ in looked) or None,
+                cause=None,
+                looked=tuple((period, cause) for period, _, cause in looked),
+                vouch=vouch,
+            )
+        }
+    )
 
 
 def held(status: InstanceStatus, **parts: Any) -> World:
@@ -173,13 +191,13 @@ def joined(**parts: Any) -> World:
         1,
         JOINED,
         partitions=(record(JANUARY), record(FEBRUARY)),
-        source_tokens=(("join:sales", token(1)), ("join:shops", token(1))),
+        source_tokens=(("source:sales", token(1)), ("source:shops", token(1))),
     )
     return World(definitions=[JOINED], instances=[mine], facts={JOINED.id: facts(**parts)})
 
 
-STILL = (("join:sales", token(1)), ("join:shops", token(1)))
-MOVED = (("join:sales", token(1)), ("join:shops", token(2)))
+STILL = (("source:sales", token(1)), ("source:shops", token(1)))
+MOVED = (("source:sales", token(1)), ("source:shops", token(2)))
 
 DEMANDED = evolve(WANTED, type="system_defined", subtype="demand_defined")
 
@@ -262,6 +280,14 @@ CASES: dict[Reason, Callable[[], World]] = {
     Reason.INSTANCE_FORGOTTEN: lambda: held(InstanceStatus.DELETED, since_at=OLD),
     Reason.VIEW_CURRENT: World,
     Reason.VIEW_MISSING: lambda: World(without={WANTED.view_name}),
+    Reason.PARTITION_VOUCHED: lambda: with_looks(vouch=Vouch.DECLARED),
+    Reason.PARTITION_MARKED: lambda: with_looks((JANUARY, token(3), Cause.MARK)),
+    Reason.PARTITION_UNDECLARED_CHANGE: lambda: with_looks((JANUARY, token(3), Cause.AUDIT), vouch=Vouch.ENGINE),
+    Reason.PARTITION_UNVERIFIED: lambda: evolve(
+        with_tokens((JANUARY, token(2, 5, "duckdb3")), (FEBRUARY, token(2, 5, "duckdb3"))),
+        policy=Policy(reverified_max=1),
+    ),
+    Reason.MARK_UNKNOWN: lambda: World(marks=(SourceMark("salez"),)),
     Reason.OBJECT_FOREIGN: lambda: World(extra=[SchemaObject("as_agg_deadbeef_x", ObjectKind.TABLE)]),
     Reason.DEFINITION_UNUSED: lambda: living(age_days=45),
     Reason.DEFINITION_OVER_LIMIT: crowded,
@@ -271,7 +297,7 @@ CASES: dict[Reason, Callable[[], World]] = {
 
 
 def candidate(decision: Decision) -> tuple[Any, ...]:
-    if decision.subject is Subject.OBJECT:
+    if decision.subject in {Subject.OBJECT, Subject.SOURCE}:
         return decision.subject, decision.aggregate
     return decision.subject, decision.definition_id, decision.partition, decision.instance_id
 

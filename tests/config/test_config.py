@@ -21,6 +21,8 @@ file = "data/{org}/lines-*.parquet"
 [sources.orders]
 table = "raw_{org}.orders"
 where = "tenant = :org"
+updated_at = "changed_at"
+deletes = "soft"
 [[aggregate]]
 cube = "sales"
 name = "revenue"
@@ -69,6 +71,7 @@ def test_everything_that_the_file_says_arrives(tmp_path: Path) -> None:
     assert definition.source.file == str(tmp_path / "data/globex/lines-*.parquet")
     (join,) = definition.joins
     assert (join.source.table, join.source.where, join.kind.value) == ("raw_globex.orders", "tenant = :org", "left")
+    assert (join.source.updated_at, str(join.source.deletes)) == ("changed_at", "soft")
     assert [each.name for each in definition.attributes] == ["status", "month"]
     assert definition.measures[1].filter == "price > 0"
     assert definition.partition is not None

@@ -26,7 +26,11 @@ from aggmaint.maintenance import AggregateMaintenance
 from aggmaint.task import MaintenanceReport
 from aggmaint.warehouses.duckdb import DuckDBOptions, DuckDBWarehouse
 
-WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|CREATE|DROP|COMMENT|ALTER|COPY|MERGE|TRUNCATE)\b", re.IGNORECASE)
+WRITES = re.compile(
+    r"\s*(INSERT|UPDATE|DELETE|CREATE(?! TEMP)|DROP(?! TABLE (IF EXISTS )?temp\.)|COMMENT|ALTER|COPY|MERGE|TRUNCATE)\b",
+    re.IGNORECASE,
+)
+"""What changes the database; TEMP tables are the session's own."""
 
 ORG = "acme"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -48,6 +52,7 @@ class FakeContext:
     inventory: Mapping[str, Any] | None = None
     told: Sequence[DefinitionUse] = ()
     listeners: list[Callable[[StopWorkError], None]] = field(factory=list)
+    marks: Sequence[ChangeMark] = ()
 
     def last_inventory(self) -> Mapping[str, Any] | None:
         return self.inventory
@@ -63,10 +68,6 @@ class FakeContext:
     @property
     def fence(self) -> Fence:
         return Fence(self.generation, self.number)
-
-    @property
-    def marks(self) -> Sequence[ChangeMark]:
-        return ()
 
     @property
     def uses(self) -> Sequence[DefinitionUse]:

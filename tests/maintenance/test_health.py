@@ -1,11 +1,13 @@
 """The health check and the proofs of ownership: what is broken is found and mended, what is not ours is never touched."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from aggmaint.aggregates.decisions import Subject
 from aggmaint.aggregates.naming import parse_tag
+from aggmaint.aggregates.policy import Policy
+from aggmaint.core.marks import ChangeMark
 
 from .support import Lab, actions, definitions, reasons, refreshed
 
@@ -194,9 +196,41 @@ def test_what_a_zombie_left_after_it_was_swept_is_dropped_later(lab: Lab) -> Non
     assert (table, "BASE TABLE") not in lab.objects()
 
 
+def upgrade_engine(lab: Lab) -> None:
+    """All that is published was fingerprinted by another major version of the engine."""
+    for table in ("partition", "source"):
+        lab.execute(f"UPDATE \"{lab.schema}\".aggmaint_{table} SET token = replace(token, 'duckdb', 'duckdb9')")
+
+
 def test_a_token_of_another_engine_version_is_its_own_reason(lab: Lab) -> None:
-    lab.execute(f"UPDATE \"{lab.schema}\".aggmaint_partition SET token = replace(token, 'duckdb', 'duckdb9')")
+    upgrade_engine(lab)
     report = lab.run()
     assert set(reasons(report, Subject.PARTITION).values()) >= {"partition_unverifiable"}
     lab.assert_right()
     assert lab.run().details["steps"] == []
+
+
+def test_after_an_upgrade_a_run_refreshes_as_many_partitions_as_the_policy_allows(lab: Lab) -> None:
+    """Those that are left serve on, are told of, and keep the report from being complete; what changed is never left."""
+    upgrade_engine(lab)
+    lab.policy = Policy(reverified_max=3)
+    months = [len(keys) for keys in iter(lambda: refreshed(lab.run()), {})]
+    assert len(months) > 3
+    report = lab.run()
+    assert report.complete
+    assert set(reasons(report).values()) == {"definition_fresh"}
+    lab.assert_right()
+
+
+def test_what_an_upgrade_leaves_is_unknown_until_it_was_refreshed_and_a_mark_does_not_wait(lab: Lab) -> None:
+    upgrade_engine(lab)
+    lab.policy = Policy(reverified_max=1)
+    lab.wanted = [each for each in lab.wanted if each.name == "by_month"]
+    report = lab.run(marks=[ChangeMark(1, "sales", datetime(2024, 3, 5, tzinfo=UTC), datetime(2024, 3, 6, tzinfo=UTC))])
+    assert not report.complete
+    assert refreshed(report)["by_month"] >= {"2024-03"}
+    assert report.inventory is not None
+    states = {each["key"]: each["state"] for each in report.inventory["definitions"][0]["partition_states"]}
+    assert states["2024-03"] == "fresh"
+    assert "unknown" in states.values()
+    assert {each["code"] for each in report.details["findings"]} >= {"partition_unverified"}

@@ -1,0 +1,150 @@
+"""Declared sources: what the host promises, and the little that is then read to see whether anything changed.
+
+Theory of operation
+-------------------
+A source with `append_only` or `updated_at` names a column whose value grows with every row that is added (or changed). Its
+token has four parts: the number of rows, the *mark* (the greatest value of the column), and the number and hash sum of the
+*tail*, the rows at or beyond the mark. To look again, the rows are counted, and the tail beyond the *old* mark is hashed:
+
+* a row that was added or changed since has a greater value, so it is in the tail, which then has another hash;
+* one that got the very same value as the mark (clocks are coarse) is in the tail too: it is `>=`, and hashed, not counted;
+* a row that vanished changes the count (that none vanishes is promised, but counting is free);
+* rows without a value are always part of the tail.
+
+The engine prunes by the column's minima and maxima, so this costs the same at any size. Where it says that something
+changed, one light pass (no hashing) finds the periods: those with tail rows, and those whose number of source rows is not
+the recorded one (rows that moved elsewhere). Only these are fingerprinted. **What a false promise hides** (a row changed
+without its mark) is found by the rotating audit, which fingerprints old periods in turn; more rows gone than promised
+makes the whole source be fingerprinted at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from .dialects import dialect_of
+from .model import PartitionBy
+from .observation import PartitionRecord
+from .periods import Period, period_of
+from .source import Deletes, Source
+from .tokens import TokenKind, make_scheme, token_kind, token_rows
+
+Row = tuple[Any, ...]
+
+MARK_PARAMETER = "aggmaint_mark"
+
+
+@frozen
+class Tail:
+    """What was read of a declared source: its rows, the mark (the engine's text; None: no rows), the tail beyond it."""
+
+    rows: int
+    mark: str | None
+    tail_rows: int
+    tail_hashes: int
+
+
+def declared_token(engine: str, columns: Sequence[str], tail: Tail) -> str:
+    """`<scheme>:<rows>:<tail hashes>:<tail rows>:<mark>`; `columns` are those that the tail's hash covers."""
+    scheme = make_scheme(engine, TokenKind.DECLARED, columns)
+    return f"{scheme}:{tail.rows}:{tail.tail_hashes:x}:{tail.tail_rows}:{tail.mark or ''}"
+
+
+def mark_of(token: str | None) -> str | None:
+    """The mark of a declared source's token; None if it is no such token, or the source had no rows."""
+    if token is None or token_kind(token) is not TokenKind.DECLARED:
+        return None
+    return token.split(":", 4)[4] or None
+
+
+def tail_sql(source_sql: str, column: str, hashed: str, kind: str | None, dialect: str) -> str:
+    """(rows, mark, tail rows, tail hashes) in one row, or no row if there is no tail.
+
+    `kind` is the column's type, and the mark a parameter; None: the mark is the greatest value now.
+    """
+    engine = dialect_of(dialect)
+    name = f"aggmaint_s.{engine.quote(column)}"
+    count = f"(SELECT COUNT(*) FROM {source_sql} AS aggmaint_n)"
+    if kind is not None:
+        mark = f"CAST(${MARK_PARAMETER} AS {kind})"
+        return (
+            f"SELECT {count}, ${MARK_PARAMETER}, COUNT(*), {engine.hash_sum(hashed)} FROM {source_sql} AS aggmaint_s "
+            f"WHERE {name} >= {mark} OR {name} IS NULL"
+        )
+    greatest = f"(SELECT MAX({engine.quote(column)}) AS aggmaint_m FROM {source_sql} AS aggmaint_g)"
+    return (
+        f"SELECT {count}, CAST(aggmaint_m AS VARCHAR), COUNT(*), {engine.hash_sum(hashed)} "
+        f"FROM {source_sql} AS aggmaint_s, {greatest} AS aggmaint_g "
+        f"WHERE {name} >= aggmaint_m OR {name} IS NULL GROUP BY aggmaint_m"
+    )
+
+
+def read_tail(rows: Sequence[Row]) -> Tail:
+    """The answer of `tail_sql`."""
+    if not rows:
+        return Tail(0, None, 0, 0)
+    count, mark, tail_rows, hashes = rows[0]
+    return Tail(int(count), mark, int(tail_rows), int(hashes))
+
+
+def light_sql(source_sql: str, column: str, kind: str, cut: tuple[str, PartitionBy] | None, dialect: str) -> str:
+    """(period, rows, tail rows) of the source. No hashing. `cut`: the day's SQL over bare columns; None: one row."""
+    engine = dialect_of(dialect)
+    name = engine.quote(column)
+    newer = f"COUNT(*) FILTER (WHERE {name} >= CAST(${MARK_PARAMETER} AS {kind}) OR {name} IS NULL)"
+    if cut is None:
+        return f"SELECT NULL, COUNT(*), {newer} FROM {source_sql} AS aggmaint_s"
+    day, partition = cut
+    inner = (
+        f"SELECT {day} AS aggmaint_d, COUNT(*) AS aggmaint_n, {newer} AS aggmaint_w FROM {source_sql} AS aggmaint_s "
+        "GROUP BY aggmaint_d"
+    )
+    period = engine.period_of_day("aggmaint_d", partition.granularity)
+    return (
+        f"SELECT {engine.date_text('aggmaint_p')}, SUM(aggmaint_n), SUM(aggmaint_w) "
+        f"FROM (SELECT {period} AS aggmaint_p, * FROM ({inner}) AS aggmaint_t) AS aggmaint_u GROUP BY aggmaint_p"
+    )
+
+
+@frozen
+class Touched:
+    """What a light pass found: the periods in which something may have changed, and in words how the promise was broken."""
+
+    periods: frozenset[Period]
+    broken: str | None
+
+
+def read_light(
+    source: Source,
+    partition: PartitionBy | None,
+    published: Sequence[PartitionRecord],
+    rows: Sequence[Row],
+) -> Touched:
+    """Compare the answer of `light_sql` with what was published."""
+    now: dict[Period, tuple[int, int]] = {period_of(start, partition): (int(n), int(w)) for start, n, w in rows}
+    if partition is None and now and next(iter(now.values()))[0] == 0:
+        now = {}
+    before = {each.period: token_rows(each.token) for each in published}
+    touched = {period for period, (count, tail) in now.items() if tail or before.get(period) != count}
+    touched |= before.keys() - now.keys()
+    return Touched(frozenset(touched), broken_promise(source, before, {period: n for period, (n, _) in now.items()}))
+
+
+def broken_promise(source: Source, before: Mapping[Period, int], now: Mapping[Period, int]) -> str | None:
+    """Rows are gone though the source promises that none goes; None if the numbers are possible.
+
+    A soft deletion may take a row out of a filtered source.
+    """
+    gone = sum(before.values()) - sum(now.values())
+    if source.append_only is not None:
+        lost = {
+            period.key: count - now.get(period, 0) for period, count in before.items() if now.get(period, 0) < count
+        }
+        if lost:
+            return f"source {source.label!r} is declared append_only, but {sum(lost.values()):,} rows are gone"
+        return None
+    if gone > 0 and not (source.deletes is Deletes.SOFT and source.where is not None):
+        word = source.deletes.value if source.deletes else ""
+        return f'source {source.label!r} is declared deletes = "{word}", but {gone:,} rows are gone'
+    return None
