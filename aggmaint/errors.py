@@ -66,8 +66,9 @@ class OrganizationNotFoundError(AggmaintError, LookupError):
 
     http_status = 404
 
-    def __init__(self, org_id: str) -> None:
-        super().__init__(f"organisation {org_id!r} is not registered; call engine.register_organizations([{org_id!r}])")
+    def __init__(self, org_id: str, message: str | None = None) -> None:
+        usual = f"organisation {org_id!r} is not registered; call engine.register_organizations([{org_id!r}])"
+        super().__init__(message or usual)
         self.org_id = org_id
 
 
@@ -205,3 +206,33 @@ class MissingExtraError(AggmaintError, ImportError):
         super().__init__(f"{module} is not installed; run: pip install 'aggmaint[{extra}]'")
         self.module = module
         self.extra = extra
+
+
+class ApiError(AggmaintError):
+    """The HTTP API of another process could not do what was asked."""
+
+    http_status = 502
+
+    def __init__(self, message: str | None = None, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ApiAuthenticationError(ApiError, PermissionError):
+    """The HTTP API wants a valid token; give the client one."""
+
+
+class ApiUnavailableError(ApiError, ConnectionError):
+    """The HTTP API does not answer, or can not do anything at the moment; it is not known whether a change was made."""
+
+
+class ApiRateLimitError(ApiError):
+    """The HTTP API was asked too often; nothing was done. Ask again after `retry_after_s`."""
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, status=429)
+        self.retry_after_s = retry_after_s
+
+
+class ApiProtocolError(ApiError, ValueError):
+    """What answered is not this API; check the base URL."""

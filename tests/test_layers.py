@@ -56,7 +56,7 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
 }
 """By layer; layers not named here (config, asgi, cli, testing) may import everything below them."""
 
-DOORS: Final = frozenset({"config", "asgi", "cli", "testing", "__main__"})
+DOORS: Final = frozenset({"config", "asgi", "client", "cli", "testing", "__main__"})
 EXCEPTIONS: Final = frozenset({("aggmaint.engine", "aggmaint.schedulers.thread")})
 """The default scheduler, imported when an engine without one is started."""
 
