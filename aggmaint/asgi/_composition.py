@@ -1,7 +1,7 @@
 """How the app is put together: *families* of routes behind one set of guards.
 
-    SecurityHeaders › CsrfGuard › LastNet › Families ┬ Door: jobs, schedules, aggregates, operations (a table of routes)
-                                                     └ what is mounted: whatever serves pages, such as a dashboard
+    Lifespan › Shield › CsrfGuard › Families ┬ Door: jobs, schedules, aggregates, operations (a table of routes)
+                                             └ what is mounted: whatever serves pages, such as a dashboard
 
 A family that is mounted gets the engine, the admission (who may do what) and the threads that blocking calls run in, and is
 guarded like the rest. The app keeps nothing: every answer is read from the store.
@@ -10,19 +10,18 @@ guarded like the rest. The app keeps nothing: every answer is read from the stor
 from collections.abc import Sequence
 
 from attrs import frozen
-from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from ..engine import MaintenanceEngine
 from ._door import Door
-from ._lifespan import engine_lifespan
+from ._lifespan import Lifespan, engine_lifespan
 from ._operations import Operations
 from ._paths import Route, RouteTable
 from ._threads import Threads
 from .access import Authorize
 from .admission import Admission
 from .families import Families, Mounted, check_mount
-from .guards import CsrfGuard, LastNet, SecurityHeaders
+from .guards import CsrfGuard, Shield
 from .metrics import Metrics
 from .rates import RateGuard, RateLimit
 
@@ -47,6 +46,5 @@ def compose(parts: Parts, published: Sequence[Route], prefixes: Sequence[str], *
     table = RouteTable.build((*published, *Operations(parts.engine, parts.metrics).routes()), prefixes)
     door = Door(table, admission, threads, None if parts.metrics is None else parts.metrics.observe)
     apps = {check_mount(each.path): each.build(parts.engine, admission, threads) for each in parts.mounted}
-    guarded = SecurityHeaders(CsrfGuard(LastNet(Families(apps, door)), trusted_origins=parts.trusted_origins))
-    lifespan = None if shutdown_s is None else engine_lifespan(parts.engine, shutdown_s=shutdown_s)
-    return Router(default=guarded, redirect_slashes=False, lifespan=lifespan)
+    guarded = Shield(CsrfGuard(Families(apps, door), trusted_origins=parts.trusted_origins))
+    return Lifespan(guarded, None if shutdown_s is None else engine_lifespan(parts.engine, shutdown_s=shutdown_s))

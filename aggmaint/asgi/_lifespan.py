@@ -10,8 +10,21 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from anyio.to_thread import run_sync
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..engine import MaintenanceEngine
+
+
+class Lifespan:
+    """Answers ASGI's lifespan events, by Starlette's router, and hands everything else to `app`."""
+
+    def __init__(self, app: ASGIApp, lifespan: "Callable[[Any], AbstractAsyncContextManager[None]] | None") -> None:
+        self._app = app
+        self._router = Router(lifespan=lifespan)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._router if scope["type"] == "lifespan" else self._app)(scope, receive, send)
 
 
 def engine_lifespan(

@@ -42,8 +42,10 @@ def read_path(scope: Mapping[str, Any]) -> RequestPath:
         return RequestPath(tuple(below.split("/")[1:]), exact=False)
     if not raw.startswith(b"/"):  # `*`, or a whole URL: no path of ours
         return RequestPath((), exact=True)
-    segments = _less_root(raw.partition(b"?")[0].split(b"/"), root)
-    return RequestPath(tuple(_decode(segment) for segment in segments), exact=True)
+    raw = raw.partition(b"?")[0]
+    if not root and b"%" not in raw and raw.isascii():  # nothing to decode: the usual case
+        return RequestPath(tuple(raw.decode("ascii").split("/")[1:]), exact=True)
+    return RequestPath(tuple(_decode(segment) for segment in _less_root(raw.split(b"/"), root)), exact=True)
 
 
 def _less_root(segments: Sequence[bytes], root: str) -> Sequence[bytes]:

@@ -30,6 +30,9 @@ HIDDEN: Final = "no such organisation, or no right to it"
 """One text for both, by intention: who has no right does not learn whether the organisation exists."""
 
 
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 class Answer(Protocol):
     """What a handler returns: a status, a media type, headers besides the usual ones, and a body to be encoded."""
 
@@ -73,7 +76,7 @@ class Reply:
     def encode(self, at: datetime) -> bytes:
         """The body. Lone surrogates in a task's own message become `?` instead of a failure."""
         body = WireEnvelope(self.code, self.message, at, self.response).to_json()
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        return _to_json(body).encode("utf-8", "replace")
 
 
 def read_reply(response: Any) -> Reply:

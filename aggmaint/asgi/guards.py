@@ -15,7 +15,7 @@ sets its own Content-Security-Policy; what a response has set already stays.
 
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -44,8 +44,11 @@ _RAW_HEADERS: Final = [(name.lower().encode(), value.encode()) for name, value i
 _log = logging.getLogger("aggmaint.asgi")
 
 
-class SecurityHeaders:
-    """Adds SECURITY_HEADERS to every response of `app`; those that the response has already stay."""
+class Shield:
+    """The outermost wrapper: SECURITY_HEADERS on every response of `app` (what it has set stays), and the last net.
+
+    What escapes `app` is logged, and answered by the error envelope if nothing was answered yet.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -54,16 +57,28 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        started = False
 
-        async def send_with_headers(message: Message) -> None:
+        async def shielded(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                present = {name.lower() for name, _ in headers}
-                headers += [header for header in _RAW_HEADERS if header[0] not in present]
-                message = {**message, "headers": headers}
+                started = True
+                message = {**message, "headers": with_security_headers(message.get("headers", ()))}
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, shielded)
+        except Exception as exc:
+            _log.exception("%s %r failed", scope["method"], scope["path"])
+            if started:
+                raise  # half an answer is out: the server must break the connection, or it would pass for a whole one
+            await encode(translate(exc).reply()).send(scope, shielded)
+
+
+def with_security_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    given = list(headers)
+    present = {name.lower() for name, _ in given}
+    return given + [header for header in _RAW_HEADERS if header[0] not in present]
 
 
 class CsrfGuard:
@@ -77,37 +92,12 @@ class CsrfGuard:
         self._trusted = frozenset(check_origin(origin) for origin in trusted_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and is_forged(scope["method"], Headers(scope=scope), self._trusted):
+        changing = scope["type"] == "http" and scope["method"] not in READING
+        if changing and is_forged(scope["method"], Headers(scope=scope), self._trusted):
             error = RequestError(403, "this request was made by a page of another site; use this site's own pages")
             await encode(error.reply()).send(scope, send)
             return
         await self._app(scope, receive, send)
-
-
-class LastNet:
-    """Whatever escapes `app` is logged, and answered by the error envelope if nothing was answered yet."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except Exception as exc:
-            _log.exception("%s %r failed", scope["method"], scope["path"])
-            if started:
-                raise  # half an answer is out: the server must break the connection, or it would pass for a whole one
-            await encode(translate(exc).reply()).send(scope, send)
 
 
 def is_forged(method: str, headers: Headers, trusted_origins: Collection[str] = ()) -> bool:
