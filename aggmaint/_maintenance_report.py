@@ -3,12 +3,13 @@
     details = {"schema", "decisions": [see decisions_to_json],
                "steps": [{"action", "aggregate", "definition_id", "instance_id", "table", "partitions": [keys], "rows",
                           "seconds", "outcome": "done" | "failed", "error": null | words}],
-               "findings": [{"code", "weight", "subject", "aggregate", "definition_id", "partitions": [keys], "message"}],
+               "findings": [{"code", "weight", "subject", "aggregate", "definition_id", "partitions": [keys], "message",
+                             "repair", "automatic"}],
                "aggregates": [{"definition_id", "rows", "partitions", "stale_partitions"}]}
 
 Findings are the decisions of weight `finding` and `problem`, the failed steps (code `step_failed`), and definitions in
-quarantine (code `definition_quarantined`). `aggregates` says how large each was when the run ended: inventories are
-kept for the newest job only, reports for as long as their jobs.
+quarantine (code `definition_quarantined`); see `aggregates/findings.py`. `aggregates` says how large each was when the run
+ended: inventories are kept for the newest job only, reports for as long as their jobs.
 """
 
 from collections import Counter
@@ -18,8 +19,8 @@ from typing import Any
 from attrs import frozen
 
 from .aggregates.decisions import (
+    Action,
     BuildStep,
-    Decision,
     MaintenancePlan,
     RecordStep,
     Step,
@@ -29,12 +30,11 @@ from .aggregates.decisions import (
     step_label,
     step_to_json,
 )
+from .aggregates.findings import STEP_FAILED, Finding, findings_of
 from .aggregates.quarantine import QUARANTINED
 from .aggregates.reasons import Reason, Weight
 from .task import MaintenanceReport, StepError
 from .warehouse import BuildRequest, Publication, Refresh, Switch
-
-STEP_FAILED = "step_failed"
 
 
 @frozen
@@ -48,6 +48,7 @@ class StepResult:
     rows: int
     seconds: float
     error: str | None
+    code: str = STEP_FAILED
 
     @classmethod
     def of(cls, step: Step, publication: Publication, seconds: float, error: str | None) -> "StepResult":
@@ -65,8 +66,8 @@ class StepResult:
         return cls(step, step.instance.id, step.instance.table_name, keys, rows, seconds, error)
 
     @classmethod
-    def failed_build(cls, step: BuildStep, request: BuildRequest, error: str) -> "StepResult":
-        return cls(step, request.instance_id, request.table_name, (), 0, 0.0, error)
+    def failed_build(cls, step: BuildStep, request: BuildRequest, error: str, code: str = STEP_FAILED) -> "StepResult":
+        return cls(step, request.instance_id, request.table_name, (), 0, 0.0, error, code)
 
     @property
     def definition_id(self) -> str | None:
@@ -106,14 +107,17 @@ def make_report(
         "decisions": decisions_to_json(plan.decisions),
         "steps": [each.to_json() for each in results],
         "findings": [
-            *_findings(plan.decisions),
-            *(_failed_step(each) for each in failures),
-            *(_quarantine(each) for each in inventory["definitions"] if each["id"] in quarantined),
+            each.to_json()
+            for each in (
+                *findings_of(plan.decisions),
+                *map(_failed_step, failures),
+                *(_quarantine(each) for each in inventory["definitions"] if each["id"] in quarantined),
+            )
         ],
         "aggregates": [_size(each) for each in inventory["definitions"]],
     }
     return MaintenanceReport(
-        complete=all(each.definition_id in quarantined for each in errors) and not _left_over(plan.decisions),
+        complete=all(each.definition_id in quarantined for each in errors) and not _left_over(plan),
         summary=_summary(plan, results),
         details=details,
         errors=errors,
@@ -121,25 +125,9 @@ def make_report(
     )
 
 
-def _left_over(decisions: Sequence[Decision]) -> bool:
-    """True if partitions were left to a later run though nobody knows whether they are current."""
-    return any(each.reason is Reason.PARTITION_UNVERIFIED for each in decisions)
-
-
-def _findings(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    told = [each for each in decisions if each.weight in {Weight.FINDING, Weight.PROBLEM}]
-    return [
-        {
-            "code": entry["reason"],
-            "weight": entry["weight"],
-            "subject": entry["subject"],
-            "aggregate": entry["aggregate"],
-            "definition_id": entry["definition_id"],
-            "partitions": entry["partitions"],
-            "message": entry["words"],
-        }
-        for entry in decisions_to_json(told)
-    ]
+def _left_over(plan: MaintenancePlan) -> bool:
+    """True if work was left to a later run, or partitions though nobody knows whether they are current."""
+    return bool(plan.left_out) or any(each.reason is Reason.PARTITION_UNVERIFIED for each in plan.decisions)
 
 
 def _size(definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,29 +137,23 @@ def _size(definition: Mapping[str, Any]) -> dict[str, Any]:
 _SIZES = ("rows", "partitions", "stale_partitions")
 
 
-def _quarantine(definition: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "code": QUARANTINED,
-        "weight": Weight.FINDING.value,
-        "subject": Subject.DEFINITION.value,
-        "aggregate": f"{definition['cube']}.{definition['name']}",
-        "definition_id": definition["id"],
-        "partitions": [],
-        "message": f"failed {definition['failures_in_row']} times in a row: it holds nothing back until it is changed or "
-        "run by hand",
-    }
+def _quarantine(definition: Mapping[str, Any]) -> Finding:
+    times = definition["failures_in_row"]
+    words = f"failed {times} times in a row: it holds nothing back until it is changed or run by hand"
+    name = f"{definition['cube']}.{definition['name']}"
+    return Finding(QUARANTINED, Weight.FINDING, Subject.DEFINITION, name, definition["id"], (), words)
 
 
-def _failed_step(result: StepResult) -> dict[str, Any]:
-    return {
-        "code": STEP_FAILED,
-        "weight": Weight.PROBLEM.value,
-        "subject": Subject.DEFINITION.value,
-        "aggregate": step_label(result.step),
-        "definition_id": result.definition_id,
-        "partitions": list(result.partitions),
-        "message": result.error or "",
-    }
+def _failed_step(result: StepResult) -> Finding:
+    return Finding(
+        code=result.code,
+        weight=Weight.PROBLEM,
+        subject=Subject.DEFINITION,
+        aggregate=step_label(result.step),
+        definition_id=result.definition_id,
+        partitions=result.partitions,
+        message=result.error or "",
+    )
 
 
 _DONE_WORDS = {
@@ -182,6 +164,8 @@ _DONE_WORDS = {
     "restore_view": "views restored",
     "drop": "dropped",
     "forget": "forgotten",
+    "adopt": "adopted",
+    "disown": "given away",
 }
 
 
@@ -192,7 +176,10 @@ def _summary(plan: MaintenancePlan, results: Sequence[StepResult]) -> str:
     failed = sum(each.error is not None for each in results)
     if failed:
         parts.append(f"{failed} failed")
-    findings = len(_findings(plan.decisions))
+    deferred = sum(each.action is Action.DEFER for each in plan.decisions)
+    if deferred:
+        parts.append(f"{deferred} left for a later run")
+    findings = len(findings_of(plan.decisions))
     if findings:
         parts.append(f"{findings} findings")
     return f"{definitions} aggregates: {', '.join(parts) or 'nothing to do'}"

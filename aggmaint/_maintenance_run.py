@@ -1,35 +1,39 @@
 """One maintenance run: the steps of `maintenance.py`, over an open session. Not for use on its own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from attrs import evolve
+from attrs import frozen
 
+from ._maintenance_looking import hints_of, observe_with_problems, stopped_by_gate
 from ._maintenance_report import StepResult, make_report
 from ._maintenance_told import told_by
-from .aggregates.check import check_definition, duplicates
+from .aggregates.budget import Purse, leave_over, ration
 from .aggregates.decisions import BuildStep, MaintenancePlan, RefreshStep, Step, ViewStep, step_action, step_label
+from .aggregates.findings import STEP_FAILED
 from .aggregates.freshness import with_verified
 from .aggregates.inventory import make_inventory
-from .aggregates.looking import Hints, SourceMark, verified_of
 from .aggregates.model import AggregateDefinition
 from .aggregates.naming import table_name
-from .aggregates.observation import DefinitionFacts, Failure, FailureKind, Observation
+from .aggregates.observation import Observation
+from .aggregates.options import Wishes
 from .aggregates.plan import plan_maintenance
+from .aggregates.plans import outdated
 from .aggregates.policy import Policy
 from .aggregates.quarantine import count_failures, quarantined
-from .aggregates.reasons import Weight
+from .aggregates.reasons import Reason, Weight
+from .aggregates.shaping import shape
 from .errors import (
     AggmaintError,
     FenceLostError,
+    GateError,
     StopWorkError,
     TaskFailedError,
     WarehouseError,
     WarehouseInterruptedError,
     WarehouseQueryError,
 )
-from .task import ChangeMark, MaintenanceReport, TaskContext
+from .task import MaintenanceReport, TaskContext
 from .warehouse import (
     BuildRequest,
     Built,
@@ -47,43 +51,14 @@ from .warehouse import (
 )
 
 
-def sound_and_sick(
-    definitions: Sequence[AggregateDefinition], dialect: str
-) -> tuple[list[AggregateDefinition], dict[str, str]]:
-    """Definitions that a warehouse may be asked about (unblocked ones), and by id what is wrong with the others."""
-    sick: dict[str, str] = {}
-    by_label = {problem.aggregate: str(problem) for problem in duplicates(definitions)}
-    for each in definitions:
-        problems = check_definition(each, dialect)
-        if problems:
-            sick[each.id] = str(problems[0])
-        elif each.label in by_label:
-            sick[each.id] = by_label[each.label]
-    sound = [each for each in definitions if each.id not in sick and not each.blocked]
-    return sound, sick
+@frozen
+class RunSettings:
+    """How a run works, beside what it is given: see AggregateMaintenance."""
 
-
-def observe_with_problems(
-    session: WarehouseSession, definitions: Sequence[AggregateDefinition], dialect: str, **more: Any
-) -> Observation:
-    """An observation whose facts include what `sound_and_sick` found."""
-    sound, sick = sound_and_sick(definitions, dialect)
-    observation = session.observe(sound, **{"sick": {}, **more})
-    invalid = {key: DefinitionFacts(failure=Failure(FailureKind.DEFINITION, words)) for key, words in sick.items()}
-    return evolve(observation, definitions={**observation.definitions, **invalid})
-
-
-def hints_of(
-    policy: Policy, now: datetime, marks: Sequence[ChangeMark], last_inventory: Mapping[str, Any] | None
-) -> Hints:
-    """What is known before a run looks, in the words of the aggregate half."""
-    return Hints(
-        now=now,
-        marks=tuple(SourceMark.of(each) for each in marks),
-        verified_at=verified_of(last_inventory),
-        audit_days=policy.audit_days,
-        compared_rows_max=policy.compared_rows_max,
-    )
+    policy: Policy
+    wishes: Wishes
+    new_id: Callable[[], str]
+    dialect: str
 
 
 class MaintenanceRun:
@@ -94,30 +69,34 @@ class MaintenanceRun:
         session: WarehouseSession,
         context: TaskContext,
         definitions: Sequence[AggregateDefinition],
-        *,
-        policy: Policy,
-        new_id: Callable[[], str],
-        dialect: str,
+        settings: RunSettings,
     ) -> None:
         self._session = session
         self._context = context
         self._definitions = definitions
-        self._policy = policy
-        self._new_id = new_id
-        self._dialect = dialect
+        self._policy = settings.policy
+        self._wishes = settings.wishes
+        self._purse = Purse(settings.policy)
+        self._began_at = context.now()
+        self._claimed = False
+        self._new_id = settings.new_id
+        self._dialect = settings.dialect
         self._told = told_by(context, definitions)
         self._last = context.last_inventory()
-        self._hints = hints_of(policy, context.now(), context.marks, self._last)
+        self._hints = hints_of(settings.policy, context.now(), context.marks, self._last)
         self._sick: dict[str, str] = {}
+        self._stopped_by_gate: set[str] = set()
         self._results: list[StepResult] = []
 
     def run(self, *, must_exist: bool) -> MaintenanceReport:
-        observation, plan, staged = self._prepare(must_exist)
+        if self._wishes.adopt is not None:
+            self._claim_first()
+        observation, plan, staged = self._prepare(must_exist and not self._claimed)
         if plan.writes:
             self._context.confirm()
-            if not self._claim(observation):
+            if not self._claimed and not self._claim(observation):
                 observation, plan, staged = self._prepare(must_exist)
-            self._apply(plan, staged)
+            plan = self._apply(plan, staged)
             if self._results:
                 observation = self._session.observe([], sick={}, tick=self._tick)
         failed = {each.definition_id: each.error for each in self._results if each.error and each.definition_id}
@@ -155,24 +134,36 @@ class MaintenanceRun:
                 tick=self._tick,
                 hints=self._hints,
             )
+            observation = stopped_by_gate(observation, self._stopped_by_gate)
             self._require_ours(observation, must_exist)
-            plan = plan_maintenance(
-                self._definitions, observation, self._policy, self._context.now(), self._told, self._hints.marks
-            )
+            plan = self._plan(observation)
             try:
-                return observation, plan, self._stage(plan)
+                return observation, *self._stage(plan)
             except WarehouseQueryError as problem:
                 if problem.definition_id is None or problem.definition_id in self._sick:
                     raise
                 self._sick[problem.definition_id] = problem.message
+                if isinstance(problem, GateError):
+                    self._stopped_by_gate.add(problem.definition_id)
+
+    def _plan(self, observation: Observation) -> MaintenancePlan:
+        """What this job does: planned, bent to what it was asked for, rationed by its budget."""
+        planned = self._wishes.plan
+        refused = None if planned is None else outdated(planned, observation, self._definitions)
+        if refused is not None:
+            raise TaskFailedError(refused[1], cause=refused[0])
+        now = self._context.now()
+        plan = plan_maintenance(self._definitions, observation, self._policy, now, self._told, self._hints.marks)
+        return ration(shape(plan, self._definitions, observation, self._wishes, now), self._policy)
 
     def _require_ours(self, observation: Observation, must_exist: bool) -> None:
         """Stop before anything is judged by a ledger that is lost, or that a newer job has claimed."""
         control, fence = observation.control, self._context.fence
         if must_exist and control is None:
             raise TaskFailedError(
-                f"the ledger of {self._context.org_id!r} is gone from the warehouse, though aggregates are known: is "
-                "this the right warehouse? Restore it, or remove the organisation and register it again",
+                f"the ledger of {self._context.org_id!r} is gone from the warehouse, though aggregates are known: is this "
+                f"the right warehouse? Restore it; or recover what is there: aggmaint adopt {self._context.org_id}; or, if "
+                "nothing is left, remove the organisation and register it again",
                 cause="ledger_lost",
             )
         if control is not None and (control.generation, control.fence) > (fence.generation, fence.number):
@@ -181,16 +172,36 @@ class MaintenanceRun:
     def _tick(self, what: str) -> None:
         self._context.progress("observe", detail=what)
 
-    def _stage(self, plan: MaintenancePlan) -> dict[str, Staged]:
+    def _stage(self, plan: MaintenancePlan) -> tuple[MaintenancePlan, dict[str, Staged]]:
+        """Compute what is to be refreshed, as far as the budget reaches; the plan without what it does not reach."""
+        purse = self._purse = Purse(self._policy)
         steps = [step for step in plan.steps if isinstance(step, RefreshStep) and _wanted(step)]
         staged: dict[str, Staged] = {}
         for index, step in enumerate(steps):
+            over = self._over_budget()
+            if over is not None:
+                return leave_over(plan, _without(plan.steps, steps[index:]), over), staged
             keys = [period.key for period in _wanted(step)]
             shown = ", ".join(keys[:3]) + (", …" if keys[3:] else "")
             detail = f"{step.definition.label}: {len(keys)} {'partition' if len(keys) == 1 else 'partitions'} ({shown})"
             self._context.progress("compute", done=index, total=len(steps), detail=detail)
-            staged[step.definition.id] = self._session.stage([StageRequest(step.definition, tuple(_wanted(step)))])[0]
-        return staged
+            rows = self._session.stage([StageRequest(step.definition, tuple(_wanted(step)))])[0]
+            staged[step.definition.id] = rows
+            purse.spend(len(rows.contents), sum(each.rows for each in rows.contents))
+        return plan, staged
+
+    def _over_budget(self) -> str | None:
+        """Why nothing more may be begun in this run, in words; None if something may."""
+        self._purse.seconds = (self._context.now() - self._began_at).total_seconds()
+        return self._purse.empty()
+
+    def _claim_first(self) -> None:
+        """Adopting begins with the claim: it makes a ledger that can be written, and another's schema ours."""
+        self._context.confirm()
+        try:
+            self._claimed = self._session.claim(self._context.fence, seen=None, anyway=True)
+        except FenceLostError as problem:
+            raise TaskFailedError(problem.message, cause="fence_behind") from problem
 
     def _claim(self, observation: Observation) -> bool:
         """True if what was observed still stands. False: claimed all the same, but observe again."""
@@ -204,16 +215,20 @@ class MaintenanceRun:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def _apply(self, plan: MaintenancePlan, staged: Mapping[str, Staged]) -> None:
+    def _apply(self, plan: MaintenancePlan, staged: Mapping[str, Staged]) -> MaintenancePlan:
+        """Do the steps; the plan without the builds that the budget does not reach."""
         builds = [step for step in plan.steps if isinstance(step, BuildStep)]
         total = len(plan.steps)
+        left: Sequence[BuildStep] = []
         built = False
         for step in plan.steps:
             if not isinstance(step, BuildStep):
                 self._do(step, _publication(step, staged), total)
             elif not built:
                 built = True
-                self._build_all(builds, total)
+                left = self._build_all(builds, total)
+        over = self._over_budget()
+        return leave_over(plan, _without(plan.steps, left), over or "over budget") if left else plan
 
     def _do(self, step: Step, publication: Publication, total: int) -> None:
         """Publish one step, and note how it went."""
@@ -233,13 +248,16 @@ class MaintenanceRun:
         self._context.confirm()
         self._session.publish(publication, at=self._context.now(), build_id=build_id)
 
-    def _build_all(self, steps: Sequence[BuildStep], total: int) -> None:
-        """Build in batches that share a snapshot; what fails in company is tried again alone."""
-        size = self._policy.builds_per_snapshot
+    def _build_all(self, steps: Sequence[BuildStep], total: int) -> Sequence[BuildStep]:
+        """Build in batches that share a snapshot; what fails in company is tried again alone. What the budget left over."""
+        size = 1 if self._purse.bounded else self._policy.builds_per_snapshot
         for first in range(0, len(steps), size):
+            if self._over_budget() is not None:
+                return steps[first:]
             alone = self._build_batch(steps[first : first + size], total)
             for step in alone:
                 self._build_batch([step], total)
+        return []
 
     def _build_batch(self, steps: Sequence[BuildStep], total: int) -> list[BuildStep]:
         """Build and switch one batch. The steps that are to be tried again alone, if an aggregate of several broke."""
@@ -262,6 +280,7 @@ class MaintenanceRun:
             self._mark_cancelled(requests, self._why(stop))
             raise
         for step, each in zip(steps, built, strict=True):
+            self._purse.spend(len(each.partitions), each.rows)
             self._switch(step, each, total)
         return []
 
@@ -277,7 +296,8 @@ class MaintenanceRun:
         self._publish(Failures(tuple(marks)), self._new_id())
         for step, request in zip(steps, requests, strict=True):
             if step.definition.id == blamed:
-                self._results.append(StepResult.failed_build(step, request, problem.message))
+                code = Reason.GATE_FAILED.value if isinstance(problem, GateError) else STEP_FAILED
+                self._results.append(StepResult.failed_build(step, request, problem.message, code))
         return [step for step in steps if step.definition.id != blamed]
 
     def _why(self, stop: AggmaintError) -> str:
@@ -310,6 +330,10 @@ class MaintenanceRun:
         error = self._results[-1].error
         if error is not None:
             self._publish(Failures((Failed(built.request.instance_id, False, error),)), self._new_id())
+
+
+def _without(steps: Sequence[Step], left: Sequence[Step]) -> list[Step]:
+    return [each for each in steps if not any(each is other for other in left)]
 
 
 def _wanted(step: RefreshStep) -> list[Any]:

@@ -181,6 +181,10 @@ class WarehouseQueryError(WarehouseError, RuntimeError):
         self.definition_id = definition_id
 
 
+class GateError(WarehouseQueryError):
+    """What was computed did not pass the gate before its publish; nothing of it was published."""
+
+
 class WarehouseInterruptedError(WarehouseError, RuntimeError):
     """A statement of the warehouse was interrupted, because its job must stop; nothing of it is there."""
 

@@ -15,18 +15,26 @@ not be reached stops the job, as TaskFailedError, and condemns nothing.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 from attrs import evolve
 
-from ._maintenance_run import MaintenanceRun, hints_of, observe_with_problems, sound_and_sick
-from .aggregates.decisions import MaintenancePlan
+from ._maintenance_looking import hints_of, observe_with_problems, sound_and_sick
+from ._maintenance_run import MaintenanceRun, RunSettings
+from ._maintenance_verify import Verification, Verifier, VerifyMode, VerifyOptions
+from .aggregates.budget import ration
+from .aggregates.certificates import Certificate, make_certificate
+from .aggregates.life import Told
 from .aggregates.model import AggregateDefinition
 from .aggregates.naming import schema_name
+from .aggregates.observation import ControlState
+from .aggregates.options import Adopt, TaskOptions, find_definition, resolve
 from .aggregates.plan import plan_maintenance
+from .aggregates.plans import Plan, make_plan
 from .aggregates.policy import Policy
+from .aggregates.shaping import shape
 from .errors import (
     FenceLostError,
     ForeignSchemaError,
@@ -40,12 +48,22 @@ from .errors import (
     WarehouseUnavailableError,
 )
 from .task import ChangeMark, MaintenanceReport, TaskContext
-from .warehouse import Difference, ManagedSchema, Warehouse, WarehouseSession
+from .warehouse import ManagedSchema, Warehouse, WarehouseSession
+
+__all__ = [
+    "Adopt",
+    "AggregateMaintenance",
+    "Certificate",
+    "Plan",
+    "TaskOptions",
+    "Verification",
+    "VerifyMode",
+    "VerifyOptions",
+]
 
 Definitions = Callable[[str], Sequence[AggregateDefinition]] | Mapping[str, Sequence[AggregateDefinition]]
 
-APPROVE_MASS_DROP = "approve_mass_drop"
-"""A task option: retire aggregates without definition, however many there are at once."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (WarehouseBusyError, "warehouse_busy"),
@@ -91,17 +109,24 @@ class AggregateMaintenance:
         self._new_id = new_id
 
     def run(self, context: TaskContext) -> MaintenanceReport:
-        """Do one maintenance run. Raises TaskFailedError (its `cause` a stable word) if it could not observe or claim."""
+        """Do one maintenance run. Raises TaskFailedError (its `cause` a stable word) if it could not observe or claim.
+
+        The job's options are those of `TaskOptions`; InvalidValueError for others, and for aggregates that are not known.
+        """
         org_id = context.org_id
         definitions = self.definitions(org_id)
-        policy = self._policy_of(org_id)
-        if context.options.get(APPROVE_MASS_DROP) is True:
-            policy = evolve(policy, retired_max=len(definitions) + 10**9, retired_share_max=1.0)
+        options = TaskOptions.from_json(context.options)
+        wishes = resolve(options, definitions)
         context.progress("connect")
         warehouse = self._warehouse_for(org_id)
-        with _job_errors(), self._session(warehouse, org_id, definitions) as session:
-            dialect = warehouse.capabilities.dialect
-            run = MaintenanceRun(session, context, definitions, policy=policy, new_id=self._new_id, dialect=dialect)
+        with _job_errors(), self._session(warehouse, org_id, definitions, options=options) as session:
+            settings = RunSettings(
+                policy=self._policy_for(org_id, options, definitions),
+                wishes=wishes,
+                new_id=self._new_id,
+                dialect=warehouse.capabilities.dialect,
+            )
+            run = MaintenanceRun(session, context, definitions, settings)
             with _interrupted_by(context, session):
                 return run.run(must_exist=self._knows_instances(org_id))
 
@@ -110,37 +135,72 @@ class AggregateMaintenance:
         org_id: str,
         *,
         now: datetime,
+        options: TaskOptions = TaskOptions(),  # noqa: B008 - frozen
         marks: Sequence[ChangeMark] = (),
         last_inventory: Mapping[str, Any] | None = None,
-    ) -> MaintenancePlan:
-        """What a run at `now` would do, and why. Opens the warehouse and only reads.
+    ) -> Plan:
+        """What a run at `now` (with these options) would do, and why. Opens the warehouse and only reads.
 
-        `marks` and `last_inventory` are what a job would be given: without them, nothing is known to be marked, and
-        the audit begins with the day of the last publish.
+        To do exactly this later: `run_immediately(org_id, options=TaskOptions(apply=plan).to_json())`. `marks` and
+        `last_inventory` are what a job would be given: without them, nothing is known to be marked, and the audit begins
+        with the day of the last publish.
 
-        Raises WarehouseUnavailableError, WarehouseBusyError (names the process), ForeignSchemaError.
+        Raises WarehouseUnavailableError, WarehouseBusyError (names the process), ForeignSchemaError, LedgerLostError;
+        InvalidValueError for what can not be asked for.
         """
         definitions = self.definitions(org_id)
         warehouse = self._warehouse_for(org_id)
-        with self._session(warehouse, org_id, definitions, read_only=True) as session:
-            policy = self._policy_of(org_id)
+        wishes = resolve(options, definitions)
+        dialect = warehouse.capabilities.dialect
+        policy = self._policy_for(org_id, options, definitions)
+        with self._session(warehouse, org_id, definitions, read_only=True, options=options) as session:
             hints = hints_of(policy, now, marks, last_inventory)
-            observation = observe_with_problems(session, definitions, warehouse.capabilities.dialect, hints=hints)
-            return plan_maintenance(definitions, observation, policy, now, marks=hints.marks)
+            observation = observe_with_problems(session, definitions, dialect, hints=hints)
+            told = Told(activate=frozenset(options.activate))
+            plan = plan_maintenance(definitions, observation, policy, now, told, hints.marks)
+            shaped = ration(shape(plan, definitions, observation, wishes, now), policy)
+            return make_plan(shaped, observation, definitions, dialect)
 
-    def verify(self, org_id: str, aggregate: str | None = None) -> tuple[Difference, ...]:
-        """Recompute aggregates (all, or those named `name` or `cube.name`) and compare them with their views. Only reads.
+    def verify(
+        self,
+        org_id: str,
+        aggregate: str | None = None,
+        *,
+        options: VerifyOptions = VerifyOptions(),  # noqa: B008 - frozen
+        now: datetime | None = None,
+    ) -> tuple[Verification, ...]:
+        """Recompute aggregates (all, or the one named) and compare. Opens the warehouse and only reads.
 
-        Blocked and unusable definitions are left out. Raises as `plan`, and InvalidValueError for an unknown name.
+        Blocked and unusable definitions are left out. `now` (aware; needed for mode "sample") says whose turn it is.
+        Raises as `plan`, and InvalidValueError for a name or a partition that is not known.
+        """
+        if options.mode is VerifyMode.SAMPLE and now is None:
+            raise InvalidValueError("verify: mode='sample' needs now, by which it takes turns")
+        warehouse = self._warehouse_for(org_id)
+        chosen, _ = sound_and_sick(self.definitions(org_id), warehouse.capabilities.dialect)
+        if aggregate is not None:
+            chosen = [find_definition(chosen, aggregate)]
+        with self._session(warehouse, org_id, chosen, read_only=True) as session:
+            return Verifier(session, options, now or _EPOCH).verify(chosen)
+
+    def certificate(self, org_id: str, aggregate: str, *, now: datetime) -> Certificate:
+        """How fresh an aggregate is, partition by partition, with what proves it. Opens the warehouse and only reads.
+
+        Raises as `plan`, and InvalidValueError for an aggregate that is not known or not in service.
         """
         warehouse = self._warehouse_for(org_id)
-        sound, _ = sound_and_sick(self.definitions(org_id), warehouse.capabilities.dialect)
-        chosen = [each for each in sound if aggregate in (None, each.name, each.label, each.id)]
-        if aggregate is not None and not chosen:
-            known = ", ".join(each.label for each in sound)
-            raise InvalidValueError(f"organisation {org_id!r} has no aggregate {aggregate!r}; it has {known or 'none'}")
-        with self._session(warehouse, org_id, chosen, read_only=True) as session:
-            return tuple(session.compare(each) for each in chosen)
+        definitions = self.definitions(org_id)
+        definition = find_definition(definitions, aggregate)
+        dialect = warehouse.capabilities.dialect
+        with self._session(warehouse, org_id, definitions, read_only=True) as session:
+            observation = observe_with_problems(session, [definition], dialect)
+        plan = plan_maintenance([definition], observation, self._policy_of(org_id), now)
+        return make_certificate(definition, observation, plan, now)
+
+    def control(self, org_id: str) -> ControlState | None:
+        """The control row of the organisation's schema: its newest claim. None if there is none. Only reads."""
+        with self._session(self._warehouse_for(org_id), org_id, self.definitions(org_id), read_only=True) as session:
+            return session.observe([], sick={}).control
 
     def definitions(self, org_id: str) -> tuple[AggregateDefinition, ...]:
         """The organisation's definitions, as configured now."""
@@ -151,6 +211,12 @@ class AggregateMaintenance:
     def _policy_of(self, org_id: str) -> Policy:
         return self._policy if isinstance(self._policy, Policy) else self._policy(org_id)
 
+    def _policy_for(self, org_id: str, options: TaskOptions, definitions: Sequence[AggregateDefinition]) -> Policy:
+        policy = self._policy_of(org_id)
+        if not options.approve_mass_drop:
+            return policy
+        return evolve(policy, retired_max=len(definitions) + 10**9, retired_share_max=1.0)
+
     @contextmanager
     def _session(
         self,
@@ -159,8 +225,12 @@ class AggregateMaintenance:
         definitions: Sequence[AggregateDefinition],
         *,
         read_only: bool = False,
+        options: TaskOptions | None = None,
     ) -> Iterator[WarehouseSession]:
-        schema = ManagedSchema(self._installation, org_id, schema_name(org_id))
+        adopt_from = None
+        if options is not None and options.adopt is not None:
+            adopt_from = options.adopt.take_over_from or self._installation
+        schema = ManagedSchema(self._installation, org_id, schema_name(org_id), adopt_from)
         create = self._may_create(org_id, definitions)
         session = warehouse.open(schema, create=create, read_only=read_only)
         try:

@@ -32,6 +32,7 @@ STDLIB_VALUES: Final = frozenset(
         "bisect",
         "calendar",
         "collections",
+        "zlib",
         "contextlib",
         "croniter",
         "dataclasses",

@@ -11,6 +11,7 @@ retired before is dropped. (What is superseded, failed or deactivated by rule ha
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from .decisions import Action, Decision, DropStep, ForgetStep, RetireStep, Step, Subject
 from .life import Deactivated, Lives
@@ -51,7 +52,29 @@ def judge_table(instance: InstanceRecord, observation: Observation) -> tuple[Rea
         return Reason.INSTANCE_UNREADABLE, f"table {name} can not be read: {facts.unreadable}"
     if facts.columns != instance.columns:
         return Reason.INSTANCE_COLUMNS_DIFFER, f"table {name} has other columns than those that were built"
+    wrong = _ledger_wrong(instance)
+    if wrong is not None:
+        return Reason.INSTANCE_LEDGER_WRONG, f"the ledger's rows of table {name} are wrong: {wrong}"
     return Reason.INSTANCE_HEALTHY, f"table {name} is there, with its columns"
+
+
+def _ledger_wrong(instance: InstanceRecord) -> str | None:
+    """What is wrong with the ledger's partitions of an instance, in words: two of one period, overlaps, a wrong sum."""
+    ranges = sorted(
+        (each.period.starts_at, each.period.ends_at, each.period.key)
+        for each in instance.partitions
+        if each.period.starts_at is not None and each.period.ends_at is not None
+    )
+    for (_, ends_at, key), (starts_at, _, other) in pairwise(ranges):
+        if starts_at < ends_at:
+            return f"partitions {key} and {other} overlap"
+    keys = [each.period.key for each in instance.partitions]
+    if len(set(keys)) != len(keys):
+        return "a partition is there twice"
+    rows = sum(each.rows for each in instance.partitions)
+    if rows != instance.rows:
+        return f"its partitions have {rows:,} rows, it has {instance.rows:,}"
+    return None
 
 
 def _object_named(name: str, observation: Observation) -> SchemaObject | None:
@@ -219,7 +242,10 @@ def plan_objects(observation: Observation) -> Planned:
             continue
         why = _why_foreign(thing, observation)
         words = f"{thing.kind.value} {thing.name} in schema {observation.schema} {why}; not touched"
-        decisions.append(Decision(Subject.OBJECT, Reason.OBJECT_FOREIGN, Action.REPORT, thing.name, words))
+        lost = thing.tag is not None and thing.tag.installation == observation.installation
+        lost = lost and not any(each.id == thing.tag.instance_id for each in observation.instances if thing.tag)
+        reason = Reason.OBJECT_LOST if lost else Reason.OBJECT_FOREIGN
+        decisions.append(Decision(Subject.OBJECT, reason, Action.REPORT, thing.name, words))
     return decisions, []
 
 

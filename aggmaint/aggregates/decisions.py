@@ -161,6 +161,19 @@ class RecordStep:
 
 Step = RetireStep | RefreshStep | ViewStep | BuildStep | DropStep | ForgetStep | AdoptStep | DisownStep | RecordStep
 
+STEP_ORDER: tuple[type, ...] = (
+    RecordStep,
+    RetireStep,
+    AdoptStep,
+    RefreshStep,
+    ViewStep,
+    BuildStep,
+    DisownStep,
+    DropStep,
+    ForgetStep,
+)
+"""The order in which a run does its steps: see plan.py."""
+
 _STEP_ACTIONS: Mapping[type, Action] = {
     RetireStep: Action.RETIRE,
     RefreshStep: Action.REFRESH,
@@ -185,7 +198,7 @@ def step_label(step: Step) -> str:
     if isinstance(step, RecordStep):
         count = len(step.records) + len(step.forgotten)
         return f"{count} definition{'' if count == 1 else 's'}"
-    if isinstance(step, RefreshStep | ViewStep | BuildStep):
+    if isinstance(step, RefreshStep | ViewStep | BuildStep | AdoptStep):
         return step.definition.label
     return step.instance.label
 
@@ -256,13 +269,17 @@ def decisions_about(
 
 @frozen
 class MaintenancePlan:
-    """What a run would do, and why. `steps` are in the order in which they are done."""
+    """What a run would do, and why. `steps` are in the order in which they are done.
+
+    `left_out`: how many steps, or parts of steps, are left for a later run (not asked for, or over budget).
+    """
 
     organization_id: str
     schema: str
     planned_at: datetime
     decisions: tuple[Decision, ...]
     steps: tuple[Step, ...]
+    left_out: int = 0
 
     @property
     def writes(self) -> bool:

@@ -13,6 +13,7 @@ A job writes it when it ends; CLI, HTTP routes and dashboard read it. Its shape 
                       "sql": null | what computes it, at most 4,000 characters,
                       "partition": null | {"expression", "granularity", "zone"},
                       "rows", "partitions", "stale_partitions",
+                      "mixed": whether a budget let only a part of the stale partitions be refreshed,
                       "last_build": null | {"started_at", "ended_at", "published_at", "duration_ms", "rows"},
                       "created_at", "average_build_duration_ms": null | int,
                       "query_utilization": all uses ever told, "recent_utilization": uses of the last `unused_days`,
@@ -32,7 +33,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from .decisions import Decision, MaintenancePlan, Subject
+from .decisions import Action, Decision, MaintenancePlan, Subject
 from .expressions import ExpressionError
 from .life import DefinitionRecord
 from .model import AggregateDefinition, DefinitionStatus, InstanceStatus
@@ -135,6 +136,7 @@ def _definition(
         "rows": active.rows if active else 0,
         "partitions": len(states),
         "stale_partitions": sum(each["state"] != "fresh" for each in states),
+        "mixed": decision.reason is Reason.DEFINITION_MIXED,
         "last_build": _last_build(active),
         "average_build_duration_ms": round(sum(built) / len(built)) if built else None,
         "active_instance": active.id if active else None,
@@ -187,7 +189,9 @@ def _partition(
     """A published partition is fresh if the run proved it or wrote it; what a failed step leaves is as it was judged."""
     judged = partitions.get(record.period.key)
     reason = judged.reason if judged is not None else decision.reason
-    if decision.weight is Weight.PROBLEM or reason is Reason.PARTITION_UNVERIFIED:
+    if (judged or decision).action is Action.DEFER:
+        state = "stale"
+    elif decision.weight is Weight.PROBLEM or reason is Reason.PARTITION_UNVERIFIED:
         state = "unknown"
     elif failed is not None and reason not in {Reason.PARTITION_FRESH, Reason.PARTITION_VOUCHED}:
         state = "stale"

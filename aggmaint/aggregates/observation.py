@@ -99,11 +99,13 @@ class SchemaObject:
 
 
 class FailureKind(StrEnum):
-    """Why facts could not be had: the definition does not fit, a source is not there, or a query broke off."""
+    """Why facts could not be had: the definition does not fit, a source is not there, a query broke off, or what it
+    computed did not pass the gate before its publish."""
 
     DEFINITION = "definition"
     SOURCE = "source"
     QUERY = "query"
+    GATE = "gate"
 
 
 @frozen

@@ -22,15 +22,13 @@ from datetime import datetime
 from ._plan_instances import judge_table, mass_drop_refused, ours, plan_instances, plan_objects
 from ._plan_partitions import PartitionPlan, Reverifying, plan_partitions
 from .decisions import (
+    STEP_ORDER,
     Action,
     BuildStep,
     Decision,
-    DropStep,
-    ForgetStep,
     MaintenancePlan,
     RecordStep,
     RefreshStep,
-    RetireStep,
     Step,
     Subject,
     ViewStep,
@@ -50,12 +48,11 @@ from .observation import (
 from .policy import Policy
 from .reasons import MEANINGS, Reason
 
-_ORDER: tuple[type, ...] = (RecordStep, RetireStep, RefreshStep, ViewStep, BuildStep, DropStep, ForgetStep)
-
 _FAILURES = {
     FailureKind.DEFINITION: Reason.DEFINITION_INVALID,
     FailureKind.SOURCE: Reason.SOURCE_UNAVAILABLE,
     FailureKind.QUERY: Reason.QUERY_FAILED,
+    FailureKind.GATE: Reason.GATE_FAILED,
 }
 
 Planned = tuple[list[Decision], list[Step]]
@@ -88,7 +85,7 @@ def plan_maintenance(
     ):
         decisions.extend(part[0])
         steps.extend(part[1])
-    steps.sort(key=lambda step: _ORDER.index(type(step)))
+    steps.sort(key=lambda step: STEP_ORDER.index(type(step)))
     return MaintenancePlan(observation.org_id, observation.schema, now, tuple(decisions), tuple(steps))
 
 

@@ -71,6 +71,9 @@ class Policy:
     compared_rows_max tables of up to so many rows are compared whole in each run, larger ones in rotation.
     reverified_max    after an engine's upgrade no fingerprint can be compared with an old one: how many partitions one run
                       refreshes for that reason alone.
+    run_partitions_max, run_rows_max, run_s
+                      what one run may compute, write and take (0: no bound); what is over it is left for the next run, but
+                      for the first piece of work.
     """
 
     retired_grace_s: float = field(default=3600.0, validator=_at_least(0))
@@ -88,6 +91,9 @@ class Policy:
     audit_days: float = field(default=30.0, validator=_more_than_nothing)
     compared_rows_max: int = field(default=100_000, validator=_at_least(0))
     reverified_max: int = field(default=200, validator=_at_least(1))
+    run_partitions_max: int = field(default=0, validator=_at_least(0))
+    run_rows_max: int = field(default=0, validator=_at_least(0))
+    run_s: float = field(default=0.0, validator=_at_least(0))
 
     def __attrs_post_init__(self) -> None:
         if 0 in (self.retention_limit, self.retention_excess):  # published: 0 is unsupported and reverts both

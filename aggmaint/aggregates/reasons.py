@@ -35,6 +35,14 @@ class Reason(StrEnum):
     BUILD_BROKEN = "build_broken"
     BUILD_DEFINITION_CHANGED = "build_definition_changed"
     BUILD_SOURCE_TYPES_CHANGED = "build_source_types_changed"
+    BUILD_REQUESTED = "build_requested"
+    DEFINITION_OVER_BUDGET = "definition_over_budget"
+    DEFINITION_MIXED = "definition_mixed"
+    DEFINITION_DISOWNED = "definition_disowned"
+    GATE_FAILED = "gate_failed"
+    LEDGER_LOST = "ledger_lost"
+    ADOPT_TABLE = "adopt_table"
+    ADOPT_REFUSED = "adopt_refused"
     # partitions
     PARTITION_FRESH = "partition_fresh"
     PARTITION_NEW = "partition_new"
@@ -47,6 +55,8 @@ class Reason(StrEnum):
     PARTITION_MARKED = "partition_marked"
     PARTITION_UNDECLARED_CHANGE = "partition_undeclared_change"
     PARTITION_UNVERIFIED = "partition_unverified"
+    PARTITION_REQUESTED = "partition_requested"
+    PARTITION_OVER_BUDGET = "partition_over_budget"
     # instances
     INSTANCE_HEALTHY = "instance_healthy"
     INSTANCE_MISSING = "instance_missing"
@@ -65,6 +75,7 @@ class Reason(StrEnum):
     INSTANCE_LEFT_OVER = "instance_left_over"
     INSTANCE_DELETED = "instance_deleted"
     INSTANCE_FORGOTTEN = "instance_forgotten"
+    INSTANCE_LEDGER_WRONG = "instance_ledger_wrong"
     # views and other objects
     VIEW_CURRENT = "view_current"
     VIEW_MISSING = "view_missing"
@@ -76,6 +87,9 @@ class Reason(StrEnum):
     BUILD_REACTIVATED = "build_reactivated"
     # change marks
     MARK_UNKNOWN = "mark_unknown"
+    OBJECT_LOST = "object_lost"
+    # of any candidate
+    NOT_COVERED = "not_covered"
 
 
 @frozen
@@ -107,6 +121,26 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
             work,
             "The sources' types changed the columns; a new table is built beside.",
         ),
+        Reason.BUILD_REQUESTED: (work, "A person asked for a rebuild; a new table is built beside."),
+        Reason.DEFINITION_OVER_BUDGET: (work, "The run's budget was used up; a later run builds or refreshes it."),
+        Reason.DEFINITION_MIXED: (
+            work,
+            "The run's budget allowed a part of its stale partitions: until the others follow, readers see old and new "
+            "partitions side by side.",
+        ),
+        Reason.DEFINITION_DISOWNED: (work, "A person gave its table and view away; they stay, and are no longer ours."),
+        Reason.GATE_FAILED: (
+            problem,
+            "What was computed did not pass the gate before its publish (keys in range, unique grain, totals equal to the "
+            "sources'); what was published before stays.",
+        ),
+        Reason.LEDGER_LOST: (
+            problem,
+            "A table of it is there, but the ledger does not name it; nothing is built before it is adopted or a rebuild is "
+            "asked for.",
+        ),
+        Reason.ADOPT_TABLE: (work, "A table of ours that the ledger lost is proved, and recorded again."),
+        Reason.ADOPT_REFUSED: (problem, "The ledger lost its table, and the one that is there can not be adopted."),
         Reason.PARTITION_FRESH: (
             fine,
             "The source's fingerprint is the one that was published, and the table is whole.",
@@ -132,6 +166,11 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
             "Its fingerprint was made by another engine version or rule; it is refreshed by a later run, because this "
             "one refreshes as many such partitions as the policy allows.",
         ),
+        Reason.PARTITION_REQUESTED: (work, "A person asked for the partition to be computed again."),
+        Reason.PARTITION_OVER_BUDGET: (
+            work,
+            "It is not current, but the run's budget was used up; a later run does it.",
+        ),
         Reason.INSTANCE_HEALTHY: (fine, "The table is there, readable, ours and has its columns."),
         Reason.INSTANCE_MISSING: (finding, "The table is gone; the instance leaves the view at once."),
         Reason.INSTANCE_REPLACED: (
@@ -155,6 +194,10 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
         Reason.INSTANCE_LEFT_OVER: (work, "A table of ours came after its instance was deleted; it is dropped."),
         Reason.INSTANCE_DELETED: (fine, "Its table is dropped; the record is kept for a while."),
         Reason.INSTANCE_FORGOTTEN: (work, "It was deleted long ago; its record is removed."),
+        Reason.INSTANCE_LEDGER_WRONG: (
+            finding,
+            "The ledger's partitions of it overlap, or do not add up to its rows; it leaves the view at once.",
+        ),
         Reason.VIEW_CURRENT: (fine, "The view reads the active instance."),
         Reason.VIEW_MISSING: (finding, "The view is gone or reads another table; it is made again."),
         Reason.MARK_UNKNOWN: (
@@ -175,6 +218,11 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
             "It was deactivated earlier: it is neither built nor served until it is back.",
         ),
         Reason.BUILD_REACTIVATED: (work, "It was deactivated and is wanted again; a new table is built."),
+        Reason.OBJECT_LOST: (
+            finding,
+            "The object carries our tag, but the ledger does not name it; it is not touched.",
+        ),
+        Reason.NOT_COVERED: (work, "The job was asked for something else only; a later run does it."),
     }
     return {reason: ReasonMeaning(*row) for reason, row in rows.items()}
 

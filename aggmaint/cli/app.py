@@ -8,7 +8,7 @@ import click
 
 from .. import __version__
 from ..errors import AggmaintError
-from . import demo, doctoring, reading, scheduling, serving, starting, working
+from . import demo, doctoring, operating, planning, reading, scheduling, serving, starting, verifying, working
 from .exits import Exit, exit_code_of
 
 
@@ -42,11 +42,18 @@ def cli() -> None:
 
 for command in (
     starting.init,
-    working.plan,
+    planning.plan,
     working.run,
+    operating.apply,
+    verifying.verify,
+    verifying.certificate,
+    operating.rebuild,
+    operating.adopt,
+    operating.disown,
     reading.status,
     reading.history,
     reading.why,
+    reading.why_not,
     scheduling.schedule,
     serving.serve,
     doctoring.doctor,

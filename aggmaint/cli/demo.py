@@ -22,8 +22,9 @@ from . import show
 from .exits import Exit
 from .hosting import make_engine
 from .options import json_option
+from .planning import show_plan
 from .watching import Watched, make_display
-from .working import run_job, show_plan, show_result
+from .working import run_job, show_result
 
 
 @click.command()

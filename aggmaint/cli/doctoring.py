@@ -14,13 +14,14 @@ import click
 from attrs import asdict, frozen
 
 from .._config_templates import fill_org
-from ..config import Config
+from ..config import Config, load_config
 from ..errors import AggmaintError, WarehouseBusyError
 from ..warehouse import ManagedSchema
 from . import show
 from .exits import Exit
-from .hosting import Reader, open_reader
+from .hosting import Reader, make_engine, open_reader
 from .options import config_option, json_option
+from .patience import patiently
 
 FREE_BYTES_MIN: Final = 100 * 1024 * 1024
 
@@ -37,8 +38,16 @@ class Check:
 @click.command()
 @config_option
 @json_option
-def doctor(config_path: str, as_json: bool) -> None:
-    """Check the configuration, the job store, the clock and the warehouses. Exit code 1 if there is a problem."""
+@click.option("--recover", "org", metavar="ORG", help="Let ORG's jobs outrank what its warehouse has seen.")
+def doctor(config_path: str, as_json: bool, org: str | None) -> None:
+    """Check the configuration, the job store, the clock and the warehouses. Exit code 1 if there is a problem.
+
+    With --recover: after the job store was lost or restored from an older copy, its jobs are refused by the warehouse,
+    which has seen newer ones. This raises the generation of ORG, so that they are newest again.
+    """
+    if org is not None:
+        _recover(config_path, org, as_json=as_json)
+        return
     reader = open_reader(config_path)
     checks = list(_checks(reader))
     if as_json:
@@ -47,6 +56,28 @@ def doctor(config_path: str, as_json: bool) -> None:
         show.table(("check", "status", "found"), [(check.name, check.status, check.words) for check in checks])
     if any(check.status == "problem" for check in checks):
         raise SystemExit(Exit.STEP_FAILED)
+
+
+def _recover(config_path: str, org: str, *, as_json: bool) -> None:
+    """Raise the generation, if the warehouse has seen a newer fence than the job store has granted, and no job runs."""
+    config = load_config(config_path)
+    org_id = config.known(org)
+    task = config.task()
+    control = patiently(lambda: task.control(org_id))
+    engine = make_engine(config, task, executor=None)
+    engine.register_organizations([org_id])
+    document = engine.get_organization(org_id)
+    before = document.generation
+    behind = control is not None and (control.generation, control.fence) > (before, document.last_fence)
+    after = engine.raise_generation(org_id, at_least=control.generation + 1) if control and behind else before
+    seen = None if control is None else f"{control.generation}.{control.fence}"
+    if as_json:
+        show.document({"organization_id": org_id, "warehouse_has_seen": seen, "before": before, "after": after})
+    elif behind:
+        words = f"the warehouse has seen fence {seen}, the job store was at {before}.{document.last_fence}"
+        show.say(f"{words}; jobs of {org_id} are now of generation {after}, and outrank it. Try: aggmaint run {org_id}")
+    else:
+        show.say(f"nothing to recover: the jobs of {org_id} outrank what its warehouse has seen ({seen or 'nothing'})")
 
 
 def _checks(reader: Reader) -> Iterator[Check]:

@@ -1,22 +1,24 @@
-"""`status`, `history`, `why`: what the job store knows. They never open the warehouse, so they answer while a job runs."""
+"""`status`, `history`, `why`, `why-not`: what the job store knows. They never open the warehouse, so a job may run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+from attrs import frozen
 
+from ..aggregates import answers
 from ..aggregates.freshness import with_marks
 from ..aggregates.reasons import Reason
 from ..asgi.wire import job_to_wire
 from ..core.ids import OrgId
 from ..core.job import JobStatus, MaintenanceJob, Progress
+from ..core.marks import EVERYTHING
 from ..core.organization import OrgSnapshot
 from ..engine import Inventory
 from ..errors import ConfigurationError
 from . import show
 from .hosting import Reader, open_reader, the_org
 from .options import config_option, json_option, optional_org
-from .working import partitions_text
 
 
 @click.command()
@@ -180,17 +182,9 @@ def _job_row(job: MaintenanceJob) -> tuple[Any, ...]:
 @click.option("--partition", help="Only this partition, e.g. 2024-03.")
 def why(names: tuple[str, ...], config_path: str, as_json: bool, partition: str | None) -> None:
     """Show what the last job decided about AGGREGATE (its name, or cube.name), and why."""
-    if len(names) > 2:
-        raise click.UsageError("give ORG and AGGREGATE; put a name with spaces in quotes")
-    reader = open_reader(config_path)
-    org_id = the_org(reader.config, names[0] if len(names) == 2 else None)
-    document = reader.document(org_id)
-    inventory = reader.engine.get_inventory(org_id) if reader.engine and document else None
-    if reader.engine is None or inventory is None:
-        raise ConfigurationError(f"no job of {org_id} has looked at its aggregates yet; try: aggmaint run {org_id}")
-    definition = _find(names[-1], _definitions(inventory, document))
-    report = reader.engine.get_job(org_id, inventory.job.id).report or {}
-    decisions = _decisions_about(definition, report.get("details", {}).get("decisions", ()), partition)
+    asked = _asked(names, config_path)
+    definition, inventory = asked.definition, asked.inventory
+    decisions = answers.why(asked.details, definition["id"], partition)
     if partition is not None and not decisions:
         raise ConfigurationError(f"the last job saw no partition {partition!r} of {names[-1]!r}")
     states = [each for each in definition["partition_states"] if partition in (None, each["key"])]
@@ -200,15 +194,63 @@ def why(names: tuple[str, ...], config_path: str, as_json: bool, partition: str 
         return
     label = f"{definition['cube']}.{definition['name']}"
     show.title(
-        f"{label} of {org_id}, as job {inventory.job.id} decided at {show.instant(inventory.content['observed_at'])}"
+        f"{label} of {asked.org_id}, as job {inventory.job.id} decided at {show.instant(inventory.content['observed_at'])}"
     )
-    rows = [(each["subject"], partitions_text(each["partitions"]), each["action"], _words(each)) for each in decisions]
+    rows = [(each["subject"], show.partitions(each["partitions"]), each["action"], _words(each)) for each in decisions]
     show.table(("about", "partitions", "action", "why"), rows)
     marked = [each["key"] for each in states if each["reason"] == Reason.PARTITION_MARKED.value]
     if marked:
-        show.say(f"marked as changed since then: {partitions_text(marked)} [{Reason.PARTITION_MARKED.value}]")
+        show.say(f"marked as changed since then: {show.partitions(marked)} [{Reason.PARTITION_MARKED.value}]")
     fresh = sum(each["state"] == "fresh" for each in states)
     show.say(f"now: {definition['status']}, {fresh} of {len(states)} partitions fresh")
+
+
+@frozen
+class _Asked:
+    """What a question about one aggregate is answered from."""
+
+    org_id: OrgId
+    document: OrgSnapshot
+    inventory: Inventory
+    definition: Mapping[str, Any]
+    details: Mapping[str, Any]
+
+
+def _asked(names: tuple[str, ...], config_path: str) -> _Asked:
+    """`[ORG] AGGREGATE`, as the last job saw it. Raises ConfigurationError if there was none, or no such aggregate."""
+    if len(names) > 2:
+        raise click.UsageError("give ORG and AGGREGATE; put a name with spaces in quotes")
+    reader = open_reader(config_path)
+    org_id = the_org(reader.config, names[0] if len(names) == 2 else None)
+    document = reader.document(org_id)
+    inventory = reader.engine.get_inventory(org_id) if reader.engine and document else None
+    if reader.engine is None or document is None or inventory is None:
+        raise ConfigurationError(f"no job of {org_id} has looked at its aggregates yet; try: aggmaint run {org_id}")
+    report = reader.engine.get_job(org_id, inventory.job.id).report or {}
+    definition = _find(names[-1], _definitions(inventory, document))
+    return _Asked(org_id, document, inventory, definition, report.get("details", {}))
+
+
+@click.command("why-not")
+@click.argument("names", nargs=-1, required=True, metavar="[ORG] AGGREGATE")
+@config_option
+@json_option
+@click.option("--partition", help="Only this partition, e.g. 2024-03.")
+def why_not(names: tuple[str, ...], config_path: str, as_json: bool, partition: str | None) -> None:
+    """Show why the last job did not build, refresh or drop AGGREGATE (its name, or cube.name), or that it did."""
+    asked = _asked(names, config_path)
+    read = {*asked.definition.get("sources", ()), EVERYTHING}
+    marks = [mark.source for mark in asked.document.marks if mark.source in read]
+    found = answers.why_not(asked.details, asked.definition["id"], partition, marks=marks)
+    if as_json:
+        told = [each.to_json() for each in found]
+        show.document({"job": job_to_wire(asked.inventory.job), "aggregate": asked.definition["id"], "answers": told})
+        return
+    label = f"{asked.definition['cube']}.{asked.definition['name']}"
+    at = show.instant(asked.inventory.content["observed_at"])
+    show.title(f"{label} of {asked.org_id}, as job {asked.inventory.job.id} left it at {at}")
+    rows = [(each.subject.value, show.partitions(each.partitions), f"{each.words} [{each.code}]") for each in found]
+    show.table(("about", "partitions", "why not"), rows)
 
 
 def _words(decision: Mapping[str, Any]) -> str:
@@ -225,12 +267,3 @@ def _find(name: str, definitions: Sequence[Mapping[str, Any]]) -> Mapping[str, A
     known = ", ".join(repr(f"{d['cube']}.{d['name']}") for d in definitions)
     problem = "is in several cubes; write cube.name" if fitting else "is not known"
     raise ConfigurationError(f"aggregate {name!r} {problem}; the last job saw: {known}")
-
-
-def _decisions_about(
-    definition: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]], partition: str | None
-) -> list[Mapping[str, Any]]:
-    mine = [each for each in decisions if each["definition_id"] == definition["id"]]
-    if partition is None:
-        return mine
-    return [{**each, "partitions": [partition]} for each in mine if partition in each["partitions"]]

@@ -91,3 +91,12 @@ def instant(value: datetime | str | None) -> str:
         return "-"
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def partitions(keys: Sequence[str], *, shown: int = 4) -> str:
+    """Some keys; of many, the first, the last and how many."""
+    if not keys:
+        return "-"
+    if len(keys) <= shown:
+        return ", ".join(keys)
+    return f"{keys[0]} … {keys[-1]} ({len(keys)})"

@@ -1,10 +1,9 @@
-"""`plan` and `run`: what would be done for an organisation, and doing it. These open the warehouse."""
+"""`run`: maintenance of an organisation now, in this process, and how its end is told."""
 
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -26,52 +25,6 @@ from .options import config_option, json_option, optional_org
 @optional_org
 @config_option
 @json_option
-@click.option("--all", "everything", is_flag=True, help="Show what is fresh, too.")
-def plan(org: str | None, config_path: str, as_json: bool, everything: bool) -> None:
-    """Show what a run would do for ORG, and why. Reads the warehouse and writes nothing."""
-    config = load_config(config_path)
-    org_id = the_org(config, org)
-    found = config.task().plan(org_id, now=datetime.now(UTC)).to_json()
-    if as_json:
-        show.document(found)
-    else:
-        show_plan(org_id, found, everything=everything)
-
-
-def show_plan(org_id: str, plan: Mapping[str, Any], *, everything: bool = False) -> None:
-    decisions = plan["decisions"]
-    todo = [decision for decision in decisions if everything or decision["weight"] != "fine"]
-    steps = len(plan["steps"])
-    words = "nothing to do" if not steps else "1 step to do" if steps == 1 else f"{steps} steps to do"
-    show.title(f"{org_id}: {words}")
-    if todo:
-        show.table(("aggregate", "action", "partitions", "why"), [_decision_row(decision) for decision in todo])
-    fine = len(decisions) - len(todo)
-    if fine and not everything:
-        show.say(f"{fine} more decisions say that nothing is needed (--all shows them)")
-
-
-def _decision_row(decision: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    return (
-        decision["aggregate"],
-        decision["action"],
-        partitions_text(decision["partitions"]),
-        f"{decision['words']} [{decision['reason']}]",
-    )
-
-
-def partitions_text(keys: Sequence[str], *, shown: int = 4) -> str:
-    if not keys:
-        return "-"
-    if len(keys) <= shown:
-        return ", ".join(keys)
-    return f"{keys[0]} … {keys[-1]} ({len(keys)})"
-
-
-@click.command()
-@optional_org
-@config_option
-@json_option
 @click.option(
     "--if-busy",
     type=click.Choice([choice.value for choice in IfBusy]),
@@ -86,7 +39,7 @@ def run(org: str | None, config_path: str, as_json: bool, if_busy: str) -> None:
     watched = watching.Watched(config.task(), watching.make_display(quiet=as_json))
     engine = make_engine(config, watched, jobs_max=1)
     engine.register_organizations([org_id])
-    _interrupt_on_terminate()
+    interrupt_on_terminate()
     details = run_job(engine, org_id, IfBusy(if_busy))
     if details is None:
         if as_json:
@@ -99,10 +52,12 @@ def run(org: str | None, config_path: str, as_json: bool, if_busy: str) -> None:
     sys.exit(exit_code_of_job(details))
 
 
-def run_job(engine: MaintenanceEngine, org_id: OrgId, if_busy: IfBusy) -> JobDetails | None:
+def run_job(
+    engine: MaintenanceEngine, org_id: OrgId, if_busy: IfBusy, options: Mapping[str, Any] | None = None
+) -> JobDetails | None:
     """Start a job here and wait for its end, and for a follow-up if one was asked for; None if it was queued elsewhere."""
     try:
-        outcome = engine.run_immediately(org_id, if_busy=if_busy)
+        outcome = engine.run_immediately(org_id, if_busy=if_busy, options=options)
         if isinstance(outcome, Refused):
             _refused(outcome)
         if isinstance(outcome, Queued):
@@ -130,7 +85,7 @@ def _refused(outcome: Refused) -> NoReturn:
     sys.exit(Exit.USAGE)
 
 
-def _interrupt_on_terminate() -> None:
+def interrupt_on_terminate() -> None:
     """SIGTERM ends a run as Ctrl-C does: the job is told to stop and recorded as failed(shutdown)."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -144,6 +99,13 @@ def exit_code_of_job(details: JobDetails) -> Exit:
     if job.error is not None and job.error.cause == "warehouse_busy":
         return Exit.WAREHOUSE_HELD
     return Exit.OK if job.status is JobStatus.DONE and job.complete else Exit.STEP_FAILED
+
+
+def exit_code_of_request(details: JobDetails) -> Exit:
+    """Of a job that was asked for something: that it left everything else for later is no failure."""
+    code = exit_code_of_job(details)
+    done = details.job.status is JobStatus.DONE and not (details.report or {}).get("errors")
+    return Exit.OK if done else code
 
 
 def show_result(details: JobDetails) -> None:
@@ -161,7 +123,7 @@ def _step_row(step: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
         step["aggregate"],
         step["action"],
-        partitions_text(step["partitions"]),
+        show.partitions(step["partitions"]),
         step.get("rows"),
         step.get("seconds"),
     )

@@ -70,6 +70,7 @@ class Adopter:
             raise WarehouseQueryError(words, definition_id=definition.id) from problem
         except BrokenQueryError as broken:
             raise WarehouseQueryError(broke_off(broken.problem), definition_id=definition.id) from broken.problem
+        self._ledger.forget_details(instance.id)  # what is left of a ledger that was lost in part
         self._ledger.insert_intent(evolve(instance, status=InstanceStatus.INPROGRESS, started_at=at))
         facts = {"build_id": build_id, "built_at": at, "published_at": at, "message": "adopted, not built"}
         columns = {"column_list": columns_text(instance.columns), "row_count": sum(each.rows for each in writes)}

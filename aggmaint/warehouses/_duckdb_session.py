@@ -19,7 +19,7 @@ from ..aggregates.model import AggregateDefinition
 from ..aggregates.observation import ControlState, Observation
 from ..aggregates.sql import rows_of_periods_sql, select_sql
 from ..core.job import Fence
-from ..errors import FenceLostError, WarehouseError, WarehouseQueryError, WarehouseUnavailableError
+from ..errors import FenceLostError, GateError, WarehouseError, WarehouseQueryError, WarehouseUnavailableError
 from ..warehouse import (
     BuildRequest,
     Built,
@@ -37,6 +37,7 @@ from ._duckdb_adopt import take_over
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_compare import compared
 from ._duckdb_connection import ConflictError, Connection
+from ._duckdb_gate import require_gate
 from ._duckdb_ledger import Ledger
 from ._duckdb_observe import Observer
 from ._duckdb_tokens import BrokenQueryError, SourceToken, broke_off
@@ -97,7 +98,12 @@ class DuckDBSession:
             try:
                 self._compute(request, handle)
                 contents = self._observer.contents_of(request.definition, handle)
+                columns = self._observer.tokens.bound[request.definition.id].columns
+                require_gate(self._connection, request.definition, handle, columns, request.periods)
                 self._observer.require_files(request.definition)
+            except GateError:
+                self._connection.rollback()
+                raise
             except WarehouseQueryError as problem:
                 self._connection.rollback()
                 raise WarehouseQueryError(broke_off(problem), definition_id=request.definition.id) from problem
@@ -205,6 +211,8 @@ class DuckDBSession:
         except BrokenQueryError as broken:
             ids = {each.definition_id for each in broken.scan.requests} if broken.scan else {broken.definition_id}
             blamed = ids.pop() if len(ids) == 1 else None
+            if isinstance(broken.problem, GateError):
+                raise broken.problem from None
             raise WarehouseQueryError(broke_off(broken.problem), definition_id=blamed) from broken.problem
 
     def publish(self, publication: Publication, *, at: datetime, build_id: str) -> None:

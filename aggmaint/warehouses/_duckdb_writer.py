@@ -35,6 +35,7 @@ from ..warehouse import (
 from ._duckdb_adopt import Adopter
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
+from ._duckdb_gate import require_gate
 from ._duckdb_ledger import Ledger, columns_text
 from ._duckdb_observe import Observer
 from ._duckdb_tokens import BrokenQueryError
@@ -93,6 +94,8 @@ class Writer:
             self._tag("TABLE", request.table_name, definition, request.instance_id, f"aggregate {definition.label}")
             contents = self._observer.contents_of(definition, table)
             tokens = self._tokens(definition, answers)
+            columns = self._connection.columns(f"SELECT * FROM {table}")
+            require_gate(self._connection, definition, table, columns, None)
             self._observer.require_files(definition)
         except WarehouseQueryError as problem:
             raise BrokenQueryError(problem, definition_id=definition.id) from problem
@@ -103,7 +106,7 @@ class Writer:
         return Built(
             request,
             sum(each.rows for each in contents),
-            self._connection.columns(f"SELECT * FROM {table}"),
+            columns,
             writes,
             self._observer.tokens.source_tokens(definition, answers),
         )

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field
 
+from aggmaint.aggregates.budget import ration
 from aggmaint.aggregates.decisions import (
-    Action,
     BuildStep,
     Decision,
     DropStep,
@@ -40,10 +40,12 @@ from aggmaint.aggregates.observation import (
     TableFacts,
     Vouch,
 )
+from aggmaint.aggregates.options import Adopt, TaskOptions, resolve
 from aggmaint.aggregates.periods import NULL_PERIOD, Period, period_of
 from aggmaint.aggregates.plan import plan_maintenance
 from aggmaint.aggregates.policy import Policy
 from aggmaint.aggregates.reasons import Reason
+from aggmaint.aggregates.shaping import ACTING, shape
 from aggmaint.aggregates.tokens import TokenKind, make_token
 
 from .test_model import definition
@@ -80,6 +82,7 @@ def instance(number: int = 1, wanted: AggregateDefinition = WANTED, **parts: Any
         "build_id": "b",
         "started_at": NOW - timedelta(minutes=10 - number),
         "columns": COLUMNS,
+        "rows": sum(each.rows for each in parts.get("partitions", ())),
         **parts,
     }
     return InstanceRecord(**values)
@@ -106,6 +109,7 @@ class World:
     records: list[DefinitionRecord] = field(factory=list)
     told: Told = field(factory=Told)
     marks: tuple[SourceMark, ...] = ()
+    options: TaskOptions = field(factory=TaskOptions)
 
     def observation(self) -> Observation:
         objects = [SchemaObject("aggmaint_control", ObjectKind.TABLE)]
@@ -140,7 +144,10 @@ class World:
         )
 
     def plan(self) -> MaintenancePlan:
-        return plan_maintenance(self.definitions, self.observation(), self.policy, self.now, self.told, self.marks)
+        observation = self.observation()
+        plan = plan_maintenance(self.definitions, observation, self.policy, self.now, self.told, self.marks)
+        wishes = resolve(self.options, self.definitions)
+        return ration(shape(plan, self.definitions, observation, wishes, self.now), self.policy)
 
 
 def tag(each: InstanceRecord) -> Tag:
@@ -194,6 +201,26 @@ def joined(**parts: Any) -> World:
         source_tokens=(("source:sales", token(1)), ("source:shops", token(1))),
     )
     return World(definitions=[JOINED], instances=[mine], facts={JOINED.id: facts(**parts)})
+
+
+def lost(columns: tuple[Column, ...] = COLUMNS) -> World:
+    """The table and the view are there, with our tags; the ledger is empty."""
+    return World(
+        instances=[],
+        extra=[
+            SchemaObject(ACTIVE.table_name, ObjectKind.TABLE, tag(ACTIVE)),
+            SchemaObject(ACTIVE.view_name, ObjectKind.VIEW, tag(ACTIVE)),
+        ],
+        tables={ACTIVE.id: TableFacts(columns)},
+    )
+
+
+def two_to_build() -> World:
+    return World(definitions=[WANTED, definition(name="other")], instances=[], control=None)
+
+
+def both_stale() -> World:
+    return with_tokens((JANUARY, token(3)), (FEBRUARY, token(3)))
 
 
 STILL = (("source:sales", token(1)), ("source:shops", token(1)))
@@ -293,6 +320,19 @@ CASES: dict[Reason, Callable[[], World]] = {
     Reason.DEFINITION_OVER_LIMIT: crowded,
     Reason.DEFINITION_DEACTIVATED: deactivated,
     Reason.BUILD_REACTIVATED: lambda: deactivated(definition_hash="another"),
+    Reason.BUILD_REQUESTED: lambda: evolve(World(), options=TaskOptions(rebuild={"revenue": None})),
+    Reason.DEFINITION_OVER_BUDGET: lambda: evolve(two_to_build(), policy=Policy(run_partitions_max=1)),
+    Reason.DEFINITION_MIXED: lambda: evolve(both_stale(), policy=Policy(run_partitions_max=1)),
+    Reason.PARTITION_OVER_BUDGET: lambda: evolve(both_stale(), policy=Policy(run_partitions_max=1)),
+    Reason.DEFINITION_DISOWNED: lambda: evolve(World(), options=TaskOptions(disown=["revenue"])),
+    Reason.GATE_FAILED: lambda: failing(FailureKind.GATE),
+    Reason.LEDGER_LOST: lambda: lost(),
+    Reason.ADOPT_TABLE: lambda: evolve(lost(), options=TaskOptions(adopt=Adopt())),
+    Reason.ADOPT_REFUSED: lambda: evolve(lost(COLUMNS[:2]), options=TaskOptions(adopt=Adopt())),
+    Reason.PARTITION_REQUESTED: lambda: evolve(World(), options=TaskOptions(rebuild={"revenue": ["2024-01"]})),
+    Reason.INSTANCE_LEDGER_WRONG: lambda: World(instances=[evolve(ACTIVE, rows=ACTIVE.rows + 1)]),
+    Reason.OBJECT_LOST: lambda: lost(),
+    Reason.NOT_COVERED: lambda: evolve(two_to_build(), options=TaskOptions(rebuild={"revenue": None})),
 }
 
 
@@ -313,8 +353,7 @@ def test_each_reason_is_emitted_and_no_candidate_has_two(reason: Reason) -> None
         d.id for d in world.definitions
     }
     assert {d.instance_id for d in plan.decisions if d.subject is Subject.INSTANCE} == {i.id for i in world.instances}
-    acting = {Action.BUILD, Action.REFRESH, Action.REMOVE, Action.NOTE, Action.RETIRE, Action.DROP, Action.FORGET}
-    assert plan.writes is any(d.action in {*acting, Action.RESTORE_VIEW} for d in plan.decisions)
+    assert plan.writes is any(d.action in ACTING for d in plan.decisions)
     assert hash(plan) == hash(world.plan())
     assert all(each.words for each in plan.decisions)
 

@@ -415,7 +415,7 @@ def test_a_plan_knows_marks_and_the_last_inventory() -> None:
         marks=[mark("events", date(2024, 2, 1), date(2024, 3, 1))],
         last_inventory=world.inventory,
     )
-    assert {each.partition for each in plan.decisions if each.reason.value == "partition_marked"} == {"2024-02"}
+    assert {key for d in plan.decisions for key in d.partitions if d.reason.value == "partition_marked"} == {"2024-02"}
 
 
 def test_source_marks_name_tables_files_and_aliases() -> None:

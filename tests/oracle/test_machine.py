@@ -287,8 +287,9 @@ class Oracle(RuleBasedStateMachine):
             kind = self.world.kinds[name]
             must = {_key(name, period): rows for period, rows in periods(kind, self.world.state).items()}
             fresh = {
-                each.partition or ""
+                key
                 for each in plan.decisions
+                for key in each.partitions
                 if (each.subject, each.aggregate, each.reason)
                 == (Subject.PARTITION, f"sales.{name}", Reason.PARTITION_FRESH)
             }

@@ -210,6 +210,7 @@ def test_a_publish_of_an_outdated_plan_is_refused_even_with_the_claim(lab: Lab) 
 @pytest.mark.parametrize("round_number", range(5))
 def test_two_jobs_race_in_threads_and_all_is_right(round_number: int) -> None:
     lab = Lab(wanted=definitions()[:2])
+    lab.warehouse = DuckDBWarehouse(connection=lab.connection)  # with its real pauses between two tries
     lab.seed()
     start = Barrier(2)
     outcomes: list[str] = []

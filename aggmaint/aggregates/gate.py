@@ -1,0 +1,158 @@
+"""The gate before each publish: what was computed is checked against its source, in the snapshot that it was computed from.
+
+Theory of operation
+-------------------
+Three things can be checked without computing the aggregate a second time: that no row lies outside the periods that were
+asked for; that no key has two rows; and that the totals of the additive columns (sums and counts; also the least minimum
+and the greatest maximum) are those of the source's rows, added up without grouping. Sums of floats may differ by
+FLOAT_TOLERANCE of the sum of absolute values. The totals' filter is written apart from the computation's: periods by their
+start, between bounds that are wider by a month on both sides, so that a mistake in the one does not hide in the other.
+Distinct counts can not be added up, and are not checked.
+
+Looking for keys with two rows costs a third of computing a large aggregate. A whole build is one GROUP BY, which makes each
+key once; and where it counts rows, a row that is there twice shows in the total, since it counts at least one. So a build is
+looked through for repeated keys only where it counts no rows; a refresh always is.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+
+from attrs import frozen
+
+from .dialects import dialect_of
+from .model import AggregateDefinition, MeasureFunction
+from .periods import NULL_PERIOD, Period, date_bounds
+from .sql import FLOAT_TOLERANCE, MeasureColumn, grain, pieces, rows_of_periods_sql
+
+MARGIN = timedelta(days=31)
+
+_SUMMED, _COUNTED = "SUM({})", "COALESCE(SUM({}), 0)"
+_TOTALS: Mapping[MeasureFunction, tuple[str, ...]] = {
+    MeasureFunction.SUM: (_SUMMED,),
+    MeasureFunction.COUNT: (_COUNTED,),
+    MeasureFunction.AVG: (_SUMMED, _COUNTED),
+    MeasureFunction.MIN: ("MIN({})",),
+    MeasureFunction.MAX: ("MAX({})",),
+}
+"""How the table's values of a measure's columns are totalled, by function."""
+
+
+@frozen
+class Total:
+    """A physical column whose total is checked: its SQL over the source, and how the table's values of it are totalled."""
+
+    column: MeasureColumn
+    of_table: str
+
+
+def totals_of(definition: AggregateDefinition, dialect: str) -> tuple[Total, ...]:
+    """The columns that can be checked, in the order of `gate_sql`."""
+    by_name = {each.name: each for each in pieces(definition, dialect).measures}
+    return tuple(
+        Total(by_name[name], template)
+        for measure in definition.measures
+        for name, template in zip(measure.columns, _TOTALS.get(measure.function, ()), strict=False)
+    )
+
+
+def gate_sql(
+    definition: AggregateDefinition,
+    table: str,
+    periods: Sequence[Period] | None,
+    floats: frozenset[str],
+    dialect: str,
+) -> str:
+    """One row: (rows outside of the periods, keys with several rows), then per total (is equal, table's, source's as text).
+
+    `table` is a quoted reference; `periods` None: all of them.
+    """
+    engine = dialect_of(dialect)
+    totals = totals_of(definition, dialect)
+    outside = "0" if periods is None else f"(SELECT COUNT(*) FROM {table} WHERE {_outside(periods, dialect)})"
+    keys = ", ".join(engine.quote(name) for name, _ in grain(definition, dialect))
+    grouped = f" GROUP BY {keys}" if keys else ""
+    repeated = f"(SELECT COUNT(*) FROM (SELECT 1 FROM {table}{grouped} HAVING COUNT(*) > 1) AS aggmaint_r)"
+    if periods is None and _counts_rows(definition):
+        repeated = "0"
+    shown = [f"{outside}, {repeated}"]
+    for index, each in enumerate(totals):
+        shown.append(f"{_equal(index, each, floats)}, {_text('t', index)}, {_text('s', index)}")
+    if not totals:
+        return f"SELECT {shown[0]}"
+    of_table = [f"{each.of_table.format(engine.quote(each.column.name))} AS t{i}" for i, each in enumerate(totals)]
+    of_source = [f"{each.column.sql} AS s{i}" for i, each in enumerate(totals)]
+    of_source.extend(
+        f"{each.column.scale_sql} AS a{i}"
+        for i, each in enumerate(totals)
+        if each.column.scale_sql and each.column.name in floats
+    )
+    return (
+        f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(of_table)} FROM {table}) AS aggmaint_t, "
+        f"(SELECT {', '.join(of_source)} FROM {pieces(definition, dialect).from_sql}"
+        f"{_where(definition, periods, dialect)}) AS aggmaint_u"
+    )
+
+
+def _counts_rows(definition: AggregateDefinition) -> bool:
+    return any(
+        each.function is MeasureFunction.COUNT and each.expression is None and each.filter is None
+        for each in definition.measures
+    )
+
+
+def _text(side: str, index: int) -> str:
+    return f"CAST({side}{index} AS VARCHAR)"
+
+
+def _outside(periods: Sequence[Period], dialect: str) -> str:
+    return f"NOT COALESCE({rows_of_periods_sql(periods, dialect)}, FALSE)"
+
+
+def _equal(index: int, total: Total, floats: frozenset[str]) -> str:
+    same = f"t{index} IS NOT DISTINCT FROM s{index}"
+    if total.column.name in floats and total.column.scale_sql:
+        return f"COALESCE({same} OR ABS(t{index} - s{index}) <= {FLOAT_TOLERANCE} * a{index}, FALSE)"
+    return same
+
+
+def _where(definition: AggregateDefinition, periods: Sequence[Period] | None, dialect: str) -> str:
+    parts, engine = pieces(definition, dialect), dialect_of(dialect)
+    if periods is None or definition.partition is None or parts.period is None:
+        return ""
+    starts = [engine.date(each.starts_on) for each in periods if each.starts_on is not None]
+    clauses = [f"{parts.period} IN ({', '.join(starts)})"] if starts else []
+    bounds = date_bounds(periods, definition.partition) if starts else None
+    if bounds is not None:
+        low, high = (engine.date(each) for each in _wider(*bounds))
+        expression = parts.partition_expression
+        clauses = [f"({expression} >= {low} AND {expression} < {high} AND {clauses[0]})"]
+    if NULL_PERIOD in periods:
+        clauses.append(f"{parts.period} IS NULL")
+    return f" WHERE ({' OR '.join(clauses)})" if clauses else " WHERE FALSE"
+
+
+def _wider(low: str, high: str) -> tuple[str, str]:
+    """The bounds a margin apart; at the ends of Python's calendar they stay."""
+
+    def moved(text: str, by: timedelta) -> str:
+        try:
+            return (date.fromisoformat(text) + by).isoformat()
+        except OverflowError:
+            return text
+
+    return moved(low, -MARGIN), moved(high, MARGIN)
+
+
+def complaint(totals: Sequence[Total], row: Sequence[object]) -> str | None:
+    """What the answer of `gate_sql` says is wrong, in words; None if it passes."""
+    outside, repeated, *rest = row
+    if outside:
+        return f"{outside} rows lie outside of the periods that were computed"
+    if repeated:
+        return f"{repeated} keys have more than one row"
+    for index, total in enumerate(totals):
+        equal, of_table, of_source = rest[3 * index : 3 * index + 3]
+        if not equal:
+            name = total.column.name
+            return f"column {name!r} adds up to {of_table} in what was computed, to {of_source} in the source"
+    return None
