@@ -10,13 +10,14 @@ from .families import Mounted
 from .jwt_tokens import JwtClaims, JwtVerifier
 from .metrics import Metrics
 from .rates import RateLimit
-from .serving import BindError, is_loopback, serve
+from .serving import LOOPBACK_HOSTS, BindError, is_loopback, serve
 from .token_file import TokenFile
 from .tokens import StaticTokens, Token, hash_token, load_tokens
 from .wire import WireEnvelope, WireHistoryPage, WireJob, job_to_wire
 from .wire_schedules import WireExecution, WireSchedule
 
 __all__ = [
+    "LOOPBACK_HOSTS",
     "Access",
     "Anonymous",
     "Authorize",

@@ -1,7 +1,7 @@
 """How the app is put together: *families* of routes behind one set of guards.
 
-    Lifespan › Shield › CsrfGuard › Families ┬ Door: jobs, schedules, aggregates, operations (a table of routes)
-                                             └ what is mounted: whatever serves pages, such as a dashboard
+    Lifespan › Shield › HostGuard › CsrfGuard › Families ┬ Door: jobs, schedules, aggregates, operations
+                                                         └ what is mounted: pages, such as a dashboard
 
 A family that is mounted gets the engine, the admission (who may do what) and the threads that blocking calls run in, and is
 guarded like the rest. The app keeps nothing: every answer is read from the store.
@@ -21,7 +21,7 @@ from ._threads import Threads
 from .access import Authorize
 from .admission import Admission
 from .families import Families, Mounted, check_mount
-from .guards import CsrfGuard, Shield
+from .guards import CsrfGuard, HostGuard, Shield
 from .metrics import Metrics
 from .rates import RateGuard, RateLimit
 
@@ -37,6 +37,7 @@ class Parts:
     metrics: Metrics | None
     mounted: tuple[Mounted, ...]
     trusted_origins: tuple[str, ...]
+    allowed_hosts: tuple[str, ...] | None
 
 
 def compose(parts: Parts, published: Sequence[Route], prefixes: Sequence[str], *, shutdown_s: float | None) -> ASGIApp:
@@ -46,5 +47,9 @@ def compose(parts: Parts, published: Sequence[Route], prefixes: Sequence[str], *
     table = RouteTable.build((*published, *Operations(parts.engine, parts.metrics).routes()), prefixes)
     door = Door(table, admission, threads, None if parts.metrics is None else parts.metrics.observe)
     apps = {check_mount(each.path): each.build(parts.engine, admission, threads) for each in parts.mounted}
-    guarded = Shield(CsrfGuard(Families(apps, door), trusted_origins=parts.trusted_origins))
-    return Lifespan(guarded, None if shutdown_s is None else engine_lifespan(parts.engine, shutdown_s=shutdown_s))
+    guarded: ASGIApp = CsrfGuard(Families(apps, door), trusted_origins=parts.trusted_origins)
+    if parts.allowed_hosts is not None:
+        guarded = HostGuard(guarded, parts.allowed_hosts)
+    return Lifespan(
+        Shield(guarded), None if shutdown_s is None else engine_lifespan(parts.engine, shutdown_s=shutdown_s)
+    )

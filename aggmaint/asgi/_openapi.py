@@ -30,6 +30,10 @@ ERRORS: Final[Mapping[int, tuple[str, dict[str, Any]]]] = {
     401: ("No token, or an invalid or expired one", error_body(401, "Unauthorized", "missing bearer token")),
     403: ("A browser was made to send this by another site", error_body(403, "Forbidden", "made by another site")),
     404: ("No such organisation, or no right to it; no such schedule", error_body(404, "Not Found", HIDDEN)),
+    405: (
+        "The path has no such method; see Allow",
+        error_body(405, "Method Not Allowed", "PATCH is not possible here"),
+    ),
     409: (
         "A job is in progress, and ifBusy=reject was asked",
         error_body(409, "Maintenance already in progress for default", "a job is in progress", jobId="87bcb6ee"),

@@ -26,6 +26,7 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
     manual_trigger_type: str | None = None,
     prefixes: Sequence[str] = ("", "/api/1.0"),
     trusted_origins: Collection[str] = (),
+    allowed_hosts: Collection[str] | None = None,
     rate_limit: RateLimit | None = None,
     threads_max: int = 40,
     metrics: Metrics | None = None,
@@ -41,6 +42,8 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
                            None: "ManualMaintenance", which is what happened.
     prefixes               every route answers under each of them.
     trusted_origins        sites whose pages may start and change things with this site's cookies ("https://a.example").
+    allowed_hosts          by which names this server may be addressed (`Host`); None: by any. LOOPBACK_HOSTS for a door
+                           without tokens on this machine, which other sites' pages could reach otherwise (DNS rebinding).
     rate_limit             how often one token, or one address without, may ask; more is 429. None: as often as it likes.
     threads_max            blocking calls at once; further ones wait in order.
     metrics                counts requests, and is served at /metrics; None: there is no such route.
@@ -58,7 +61,8 @@ def create_app(  # noqa: PLR0913 - the composition root: each part is named once
         if exc.name is None or exc.name.partition(".")[0] not in ("starlette", "anyio"):
             raise
         raise MissingExtraError("starlette", "asgi") from exc
-    parts = Parts(engine, authorize, rate_limit, threads_max, metrics, tuple(mounted), tuple(trusted_origins))
+    hosts = None if allowed_hosts is None else tuple(allowed_hosts)
+    parts = Parts(engine, authorize, rate_limit, threads_max, metrics, tuple(mounted), tuple(trusted_origins), hosts)
     published = published_routes(
         engine, design_center_enabled=design_center_enabled, manual_trigger_type=manual_trigger_type
     )

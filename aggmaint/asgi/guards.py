@@ -9,6 +9,9 @@ to send it is judged by whether `Origin` names this very host; who sends neither
 state. A request with a bearer token passes too: browsers send none by themselves, and a foreign page may set that header
 only after the host's CORS rules have said so.
 
+*Hosts.* A page of another site can have its own name resolve to this server (DNS rebinding), and is then of the same origin.
+Where no token stands in the way, such as on a developer's loopback, only the `Host` tells: it must be one of those allowed.
+
 *Headers.* What the API serves is data: no script, no frame, no guessing of types, no caching. A family that serves pages
 sets its own Content-Security-Policy; what a response has set already stays.
 """
@@ -81,6 +84,21 @@ def with_security_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[
     return given + [header for header in _RAW_HEADERS if header[0] not in present]
 
 
+class HostGuard:
+    """Refuses (400) requests for another host than those allowed: names without ports, "localhost"."""
+
+    def __init__(self, app: ASGIApp, allowed_hosts: Collection[str]) -> None:
+        self._app = app
+        self._allowed = frozenset(host.lower() for host in allowed_hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and host_of(Headers(scope=scope)) not in self._allowed:
+            error = RequestError(400, "this server is not addressed by this name; see create_app(allowed_hosts=…)")
+            await encode(error.reply()).send(scope, send)
+            return
+        await self._app(scope, receive, send)
+
+
 class CsrfGuard:
     """Refuses (403) what another site made a browser send. `trusted_origins`: "https://app.example.com", exactly.
 
@@ -98,6 +116,15 @@ class CsrfGuard:
             await encode(error.reply()).send(scope, send)
             return
         await self._app(scope, receive, send)
+
+
+def host_of(headers: Headers) -> str | None:
+    """The name in the one `Host` header, without its port, in lower case; None if there is none or it is malformed."""
+    hosts = headers.getlist("host")
+    try:
+        return urlsplit(f"//{hosts[0]}").hostname if len(hosts) == 1 else None
+    except ValueError:
+        return None
 
 
 def is_forged(method: str, headers: Headers, trusted_origins: Collection[str] = ()) -> bool:

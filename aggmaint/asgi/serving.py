@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Handler = Callable[[int, FrameType | None], None]
 BACKLOG: Final = 2048
 PORT_MAX: Final = 65535
+LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+"""The names by which a server on this machine's loopback is addressed."""
 
 
 class BindError(AggmaintError, OSError):
@@ -81,7 +83,12 @@ def serve(  # noqa: PLR0913 - a server: every part by keyword
     log_config["handlers"]["access"]["stream"] = "ext://sys.stderr"
     with bind(host, port) as listener:
         config = uvicorn.Config(
-            app, log_level=log_level, log_config=log_config, timeout_graceful_shutdown=shutdown_s, ws="none"
+            app,
+            log_level=log_level,
+            log_config=log_config,
+            timeout_graceful_shutdown=shutdown_s,
+            ws="none",
+            server_header=False,
         )
         server = uvicorn.Server(config)
 

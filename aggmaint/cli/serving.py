@@ -52,5 +52,7 @@ def serve(
         show.say(f"serving {len(config.organizations)} organisations on {url}, schedules {schedules}; Ctrl-C ends")
 
     with engine:
-        app = asgi.create_app(engine, authorize=tokens or asgi.Anonymous())
+        app = asgi.create_app(
+            engine, authorize=tokens or asgi.Anonymous(), allowed_hosts=None if tokens else asgi.LOOPBACK_HOSTS
+        )
         asgi.serve(app, host=host, port=port, on_listening=tell, on_hangup=tokens.reload if tokens else None)

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from aggmaint import MaintenanceEngine, MaintenanceReport, TaskContext
 from aggmaint.asgi import create_app
+from aggmaint.asgi.wire_aggregates import instance_to_wire
 from aggmaint.config import load_config
 from aggmaint.stores.sqlite import SQLiteStore
 from tests.asgi.support import AGGREGATES, TOKENS, Answer, T, ask, engine_with
@@ -201,3 +202,9 @@ def test_a_tasks_own_inventory_never_breaks_a_page(inventory: dict[str, Any]) ->
         app = create_app(engine, authorize=TOKENS)
         answers: list[Answer] = [ask(app, "GET", HERE + tail) for tail in ("", "/instances", "?status=active&cubeId=x")]
     assert [answer.status for answer in answers] == [200] * 3
+
+
+def test_instants_have_six_digits_however_the_inventory_has_them() -> None:
+    stats = instance_to_wire({"started_at": "2026-03-02T12:00:00Z", "built_at": "2026-03-02T14:00:00.5+01:00"})["stats"]
+    assert stats["materialization_start_time"] == "2026-03-02T12:00:00.000000Z"
+    assert stats["materialization_end_time"] == "2026-03-02T13:00:00.500000Z"

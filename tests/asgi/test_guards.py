@@ -9,8 +9,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aggmaint import MaintenanceEngine
-from aggmaint.asgi import Anonymous, create_app
-from aggmaint.asgi.guards import READING, SECURITY_HEADERS, is_forged
+from aggmaint.asgi import LOOPBACK_HOSTS, Anonymous, create_app
+from aggmaint.asgi.guards import READING, SECURITY_HEADERS, host_of, is_forged
 from aggmaint.errors import InvalidValueError
 from tests.asgi.support import ORG, TOKENS, ask, exchange, send_raw, served
 
@@ -169,6 +169,39 @@ def test_forged_forms_are_refused_in_mounted_families_too(engine: MaintenanceEng
 def test_a_trusted_origin_is_an_origin(engine: MaintenanceEngine, origin: str) -> None:
     with pytest.raises(InvalidValueError, match="trusted origin"):
         create_app(engine, authorize=TOKENS, trusted_origins=[origin])
+
+
+# -- hosts -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8321", 200),
+        ("127.0.0.1:8321", 200),
+        ("[::1]:8321", 200),
+        ("evil.example", 400),  # resolves to 127.0.0.1
+        ("evil.example:8321", 400),
+        ("localhost.evil.example", 400),
+        ("localhost@evil.example", 400),
+        ("", 400),
+        ("[", 400),
+        ("127.1", 400),
+    ],
+)
+def test_a_door_without_tokens_is_addressed_by_its_own_names(engine: MaintenanceEngine, host: str, status: int) -> None:
+    app = create_app(engine, authorize=Anonymous(), allowed_hosts=LOOPBACK_HOSTS)
+    same_origin = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+    answer = ask(app, "POST", RUN, token=None, headers=same_origin)
+    assert answer.status == status
+    assert len(engine.list_jobs("default").jobs) == (status == 200)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_two_host_headers_are_as_good_as_none() -> None:
+    assert host_of(Headers(raw=[(b"host", b"localhost"), (b"host", b"evil.example")])) is None
+    assert host_of(Headers({})) is None
 
 
 # -- the last net ------------------------------------------------------------------------------------------------------

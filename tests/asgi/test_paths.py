@@ -14,7 +14,9 @@ from aggmaint import MaintenanceEngine
 from aggmaint.asgi import Anonymous, create_app
 from aggmaint.asgi._paths import read_path
 from tests.asgi.support import (
+    AGGREGATES,
     ORG,
+    SCHEDULES,
     TOKENS,
     Answer,
     ask,
@@ -59,6 +61,18 @@ def test_a_slash_in_an_id_is_not_a_slash_in_the_path(port: int) -> None:
     assert ask_socket(port, "GET", f"{ORG}/a%2Fhistory").response is None  # the current job of `a/history`
     assert owners(ask_socket(port, "GET", f"{ORG}/a%2Fhistory/history")) == {"a/history"}
     assert owners(ask_socket(port, "GET", f"{ORG}/a/history")) == {"a"}
+
+
+def test_it_is_so_on_every_route(odd: MaintenanceEngine, port: int) -> None:
+    odd.register_organizations(["a/instances", "a/jobId/x", "a/jobId/x/activate"])
+    schedules = f"{SCHEDULES}/a%2FjobId%2Fx%2Factivate"
+    assert ask_socket(port, "GET", f"{AGGREGATES}/a%2Finstances").response["data"] == []
+    assert ask_socket(port, "GET", schedules).response[0]["organization_Id"] == "a/jobId/x/activate"
+    ask_socket(port, "PUT", schedules).error(405)
+    ask_socket(port, "DELETE", f"{SCHEDULES}/a%2FjobId%2Fx").error(405)
+    odd.remove_organization("a/instances")
+    ask_socket(port, "GET", f"{AGGREGATES}/a%2Finstances").error(404)
+    assert ask_socket(port, "GET", f"{AGGREGATES}/a/instances").status == 200
 
 
 @pytest.mark.parametrize("segment", ["%FF", "%FE", "%C3", "%ED%A0%80", "%C0%AF", "%zz", "%", "%2", "a%2"])
@@ -201,6 +215,14 @@ def test_reading_a_path_finds_what_was_put_in(root: list[str], org_id: str, incl
         (f"{ORG}/\ufffd", 400),
         (f"{ORG}/\ufffd/history", 400),
         (f"{ORG}/", 400),
+        (f"{AGGREGATES}/default", 200),
+        (f"{AGGREGATES}/a/b", 400),
+        (f"{AGGREGATES}/\ufffd/instances", 400),
+        (f"{SCHEDULES}/default", 200),
+        (f"{SCHEDULES}/a/b/jobId/x", 400),
+        (f"{SCHEDULES}/default/jobId/\ufffd/activate", 400),
+        ("/healthz", 200),
+        ("/healthz/x/y", 404),
         ("/elsewhere", 404),
         ("/elsewhere/\ufffd", 404),
     ],

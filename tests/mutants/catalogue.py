@@ -1,10 +1,12 @@
 """Bugs to plant, one per guard, and the test that must see each. `python -m tests.mutants` plants them.
 
-Those of the job half are here, those of the aggregate half in aggregates.py. A guard that no test would miss is no guard. Each entry changes one place of the code, which must occur exactly once, and
-names one test that fails then. `test_catalogue.py` keeps the table true to the code.
+Those of the job half are here, those of the aggregate half in aggregates.py, those of the HTTP door in http.py. A guard that
+no test would miss is no guard. Each entry changes one place of the code, which must occur exactly once, and names one test
+that fails then. `test_catalogue.py` keeps the table true to the code.
 """
 
 from .aggregates import AGGREGATE_MUTANTS
+from .http import HTTP_MUTANTS
 from .mutant import Mutant
 
 JOB_MUTANTS = (
@@ -766,4 +768,4 @@ JOB_MUTANTS = (
     ),
 )
 
-MUTANTS = (*JOB_MUTANTS, *AGGREGATE_MUTANTS)
+MUTANTS = (*JOB_MUTANTS, *AGGREGATE_MUTANTS, *HTTP_MUTANTS)
