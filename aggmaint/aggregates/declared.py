@@ -58,34 +58,20 @@ def mark_of(token: str | None) -> str | None:
     return token.split(":", 4)[4] or None
 
 
-def tail_sql(source_sql: str, column: str, hashed: str, kind: str | None, dialect: str) -> str:
-    """(rows, mark, tail rows, tail hashes) in one row, or no row if there is no tail.
+def newest_sql(source_sql: str, column: str, dialect: str) -> str:
+    """The mark as it is now. Looks at every row; where an old mark is known, `tail_sql` says as much at once."""
+    return f"SELECT CAST(MAX({dialect_of(dialect).quote(column)}) AS VARCHAR) FROM {source_sql} AS aggmaint_s"
 
-    `kind` is the column's type, and the mark a parameter; None: the mark is the greatest value now.
-    """
+
+def tail_sql(source_sql: str, column: str, hashed: str, kind: str, dialect: str) -> str:
+    """(rows, tail rows, tail hashes, greatest value in the tail) for a mark, given as a parameter; `kind`: its type."""
     engine = dialect_of(dialect)
     name = f"aggmaint_s.{engine.quote(column)}"
-    count = f"(SELECT COUNT(*) FROM {source_sql} AS aggmaint_n)"
-    if kind is not None:
-        mark = f"CAST(${MARK_PARAMETER} AS {kind})"
-        return (
-            f"SELECT {count}, ${MARK_PARAMETER}, COUNT(*), {engine.hash_sum(hashed)} FROM {source_sql} AS aggmaint_s "
-            f"WHERE {name} >= {mark} OR {name} IS NULL"
-        )
-    greatest = f"(SELECT MAX({engine.quote(column)}) AS aggmaint_m FROM {source_sql} AS aggmaint_g)"
     return (
-        f"SELECT {count}, CAST(aggmaint_m AS VARCHAR), COUNT(*), {engine.hash_sum(hashed)} "
-        f"FROM {source_sql} AS aggmaint_s, {greatest} AS aggmaint_g "
-        f"WHERE {name} >= aggmaint_m OR {name} IS NULL GROUP BY aggmaint_m"
+        f"SELECT (SELECT COUNT(*) FROM {source_sql} AS aggmaint_n), COUNT(*), {engine.hash_sum(hashed)}, "
+        f"CAST(MAX({name}) AS VARCHAR) FROM {source_sql} AS aggmaint_s "
+        f"WHERE {name} >= CAST(${MARK_PARAMETER} AS {kind}) OR {name} IS NULL"
     )
-
-
-def read_tail(rows: Sequence[Row]) -> Tail:
-    """The answer of `tail_sql`."""
-    if not rows:
-        return Tail(0, None, 0, 0)
-    count, mark, tail_rows, hashes = rows[0]
-    return Tail(int(count), mark, int(tail_rows), int(hashes))
 
 
 def light_sql(source_sql: str, column: str, kind: str, cut: tuple[str, PartitionBy] | None, dialect: str) -> str:

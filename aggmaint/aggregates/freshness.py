@@ -48,7 +48,7 @@ def with_verified(
         else:
             published_at = str(partition["published_at"])
             known = before.get((definition_id, instance_id, key), published_at)
-            at = max(published_at, known, key=datetime.fromisoformat)
+            at = known if known == published_at else max(published_at, known, key=datetime.fromisoformat)
         return {**partition, "verified_at": at}
 
     return {

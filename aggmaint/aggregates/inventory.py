@@ -31,6 +31,7 @@ A job writes it when it ends; CLI, HTTP routes and dashboard read it. Its shape 
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from .decisions import Action, Decision, MaintenancePlan, Subject
@@ -262,5 +263,6 @@ def _duration_ms(instance: InstanceRecord) -> int | None:
     return round((instance.built_at - instance.started_at).total_seconds() * 1000)
 
 
+@lru_cache(maxsize=65_536)
 def _instant(instant: datetime | None) -> str | None:
     return None if instant is None else instant.isoformat().replace("+00:00", "Z")

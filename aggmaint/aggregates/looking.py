@@ -88,6 +88,8 @@ class Hints:
     def verified(self, instance: InstanceRecord) -> dict[Period, datetime]:
         """When each published period was last looked at: when it was published, or later."""
         known = self.verified_at.get(instance.definition_id, {})
+        if not known:
+            return {each.period: each.published_at for each in instance.partitions}
         return {
             each.period: max(each.published_at, known.get(each.period.key, each.published_at))
             for each in instance.partitions

@@ -25,6 +25,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -210,7 +211,7 @@ class AggregateDefinition:
 
         Not over project, type, subtype and blocked: they change nothing in the table.
         """
-        return _digest(sorted(self.part_hashes.items()))
+        return _definition_hash(self)
 
     @property
     def structure_hash(self) -> str:
@@ -228,6 +229,9 @@ class AggregateDefinition:
         partition            how rows are cut into periods.
         attribute:<name>, measure:<name>   one each.
         """
+        return dict(_part_hashes(self))
+
+    def _parts(self) -> dict[str, Any]:
         partition = self.partition
         columns = [each.name for each in self.attributes], [each.name for each in self.measures]
         parts: dict[str, Any] = {
@@ -244,7 +248,17 @@ class AggregateDefinition:
             parts[f"attribute:{attribute.name}"] = attribute.expression
         for measure in self.measures:
             parts[f"measure:{measure.name}"] = [measure.function.value, measure.expression, measure.filter]
-        return {name: _digest(value) for name, value in parts.items()}
+        return parts
+
+
+@lru_cache(maxsize=16_384)
+def _part_hashes(definition: AggregateDefinition) -> Mapping[str, str]:
+    return {name: _digest(value) for name, value in definition._parts().items()}
+
+
+@lru_cache(maxsize=16_384)
+def _definition_hash(definition: AggregateDefinition) -> str:
+    return _digest(sorted(_part_hashes(definition).items()))
 
 
 def _source_parts(source: Source) -> list[str | None]:

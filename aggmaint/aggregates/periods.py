@@ -17,7 +17,7 @@ from attrs import frozen
 from .model import Granularity, PartitionBy
 
 
-@frozen
+@frozen(cache_hash=True)
 class Period:
     """One partition's identity. `starts_on` is the warehouse's text of the first date; None for `null` and `all`."""
 

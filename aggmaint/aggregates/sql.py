@@ -150,6 +150,7 @@ def source_sql(source: Source, dialect: str) -> str:
     return f"(SELECT * FROM {base} AS {engine.quote(source.alias)} WHERE {where})"
 
 
+@lru_cache(maxsize=4096)
 def _table_sql(name: str, dialect: str) -> str:
     import sqlglot
     from sqlglot import errors, exp

@@ -10,6 +10,7 @@ of the columns. **Tokens of different schemes say nothing about each other**, no
 import hashlib
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 
 UNVERIFIED = "unverified"
 
@@ -36,6 +37,11 @@ class Comparison(StrEnum):
 
 def make_scheme(engine: str, kind: TokenKind, columns: Iterable[str]) -> str:
     """How a token was made. `engine` carries its major version."""
+    return _scheme(engine, kind, tuple(columns))
+
+
+@lru_cache(maxsize=4096)
+def _scheme(engine: str, kind: TokenKind, columns: tuple[str, ...]) -> str:
     digest = hashlib.sha256("\x00".join(columns).encode("utf-8")).hexdigest()[:8]
     return f"{engine}-{kind.value}-{digest}"
 

@@ -17,6 +17,7 @@ from ..aggregates.scans import SOURCE_KEY, TokenRequest, requests_of
 from ..aggregates.sql import pieces, select_sql, source_sql
 from ..errors import WarehouseQueryError
 from ._duckdb_connection import Connection, failure_kind
+from ._duckdb_shared import Shared
 
 DIALECT = DuckDBDialect.name
 
@@ -39,10 +40,11 @@ class Bound:
 
 
 class Binder:
-    """Binds definitions through one connection."""
+    """Binds definitions through one connection; what bound well is remembered with the columns of its sources."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, shared: Shared) -> None:
         self._connection = connection
+        self._shared = shared
 
     def bind(self, definitions: Sequence[AggregateDefinition]) -> dict[str, Bound]:
         """What each definition makes and reads, or what is wrong with it, by definition id. Outside of transactions."""
@@ -50,14 +52,27 @@ class Binder:
         return {each.id: self._bind(each, seen) for each in definitions}
 
     def _bind(self, definition: AggregateDefinition, seen: dict[str, tuple[Column, ...]]) -> Bound:
-        columns: dict[str, tuple[str, ...]] = {}
-        mark_types: dict[str, str] = {}
+        found: list[tuple[Source, tuple[Column, ...]]] = []
         for source in (*definition.sources, *definition.dependencies):
             try:
-                found = self._source_columns(source, seen)
+                found.append((source, self._source_columns(source, seen)))
             except WarehouseQueryError as problem:
                 remedy = f"it can not be read ({problem.message}); create it, or correct its name"
                 return _failed(definition, FailureKind.SOURCE, f"source {source.alias!r}", source.label, remedy)
+        evidence = (definition, tuple(columns for _, columns in found))
+        known: Bound | None = self._shared.bound.get(definition.id, evidence)
+        if known is not None:
+            return known
+        bound = self._bind_to(definition, found)
+        if bound.failure is None:
+            self._shared.bound.keep(definition.id, evidence, bound)
+        return bound
+
+    def _bind_to(self, definition: AggregateDefinition, sources: Sequence[tuple[Source, tuple[Column, ...]]]) -> Bound:
+        """Bind to sources with these columns."""
+        columns: dict[str, tuple[str, ...]] = {}
+        mark_types: dict[str, str] = {}
+        for source, found in sources:
             if source.declared is not None and source in definition.sources:
                 kind = _mark_type(source.declared, found)
                 if kind is None:

@@ -31,6 +31,7 @@ from ._duckdb_ledger_schema import (
     PARTITION,
     SOURCE,
     TABLES,
+    ledger_tables,
     migrate_ledger,
 )
 from ._duckdb_records import read_records, replace_records
@@ -173,6 +174,15 @@ class Ledger:
                 f"{where} belongs to organisation {state.org_id!r}, not to {self._schema.org_id!r}"
             )
         return state, version
+
+    def fingerprint(self, version: int) -> tuple[Any, ...]:
+        """Numbers of rows and hash sums of the ledger's tables: equal ones have the same records."""
+        parts = (
+            f"(SELECT [COUNT(*), SUM(HASH(aggmaint_l))] FROM {self.table(name)} AS aggmaint_l)"
+            for name in sorted(ledger_tables(version) - {CONTROL})
+        )
+        (row,) = self._connection.run(f"SELECT {', '.join(parts)}")
+        return (version, *row)
 
     def instances(self) -> tuple[InstanceRecord, ...]:
         """All instances with their partitions and source tokens, in one order."""

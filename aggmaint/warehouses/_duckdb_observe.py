@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.looking import Hints, audit_due
 from ..aggregates.model import AggregateDefinition, InstanceStatus
-from ..aggregates.naming import Tag, parse_tag
+from ..aggregates.naming import LEDGER_TABLES, Tag, parse_tag
 from ..aggregates.observation import (
     Column,
     DefinitionFacts,
@@ -41,10 +41,11 @@ from ..core.job import Fence
 from ..errors import LedgerLostError, WarehouseQueryError
 from ..warehouse import ManagedSchema, Tick
 from ._duckdb_bind import DIALECT, Binder, Bound
-from ._duckdb_connection import Connection
+from ._duckdb_connection import Connection, Row
 from ._duckdb_ledger import Ledger
 from ._duckdb_ledger_schema import CONTROL, ledger_tables
-from ._duckdb_tokens import BrokenQueryError, FilesMovedError, SourceToken, TokenReader, broke_off
+from ._duckdb_shared import Listed, Shared
+from ._duckdb_tokens import BrokenQueryError, FilesMovedError, TokenReader, broke_off
 
 
 class Observer:
@@ -56,14 +57,15 @@ class Observer:
         ledger: Ledger,
         schema: ManagedSchema,
         engine: str,
-        source_token: SourceToken | None = None,
+        shared: Shared,
     ) -> None:
         self._connection = connection
         self._ledger = ledger
         self._schema = schema
         self._engine = engine
-        self._binder = Binder(connection)
-        self.tokens = TokenReader(connection, engine, source_token)
+        self._shared = shared
+        self._binder = Binder(connection, self._shared)
+        self.tokens = TokenReader(connection, engine, shared.source_token)
         self._files: dict[str, tuple[Any, ...]] = {}
 
     # -- the snapshot -------------------------------------------------------------------------------------------------
@@ -101,16 +103,20 @@ class Observer:
 
     def _snapshot(self, look: "_Look", reader: Fence | None) -> Observation:
         look.tick("ledger")
+        listed = self._shared.listed(self._schema.name, self._list)
+        if not set(LEDGER_TABLES) <= {name for name, _, _ in listed.objects}:
+            self._shared.changed(self._schema.name)  # new, old or damaged: whatever it is, it is to be seen as it is
+            listed = self._shared.listed(self._schema.name, self._list)
         base = Observation(
             self._schema.name,
             self._schema.installation,
             self._schema.org_id,
-            objects=self._objects(),
+            objects=self._objects(listed),
             reader=None if reader is None else (reader.generation, reader.number),
         )
         if any(each.name == CONTROL for each in base.objects):
             base = self._with_ledger(base)
-        tables = {**self._tables_unknown(base), **self._tables(look, base.instances)}
+        tables = {**self._tables_unknown(base, listed), **self._tables(look, base.instances, listed)}
         return evolve(base, tables=tables, definitions=self._facts(look, base.instances, tables))
 
     def _with_ledger(self, base: Observation) -> Observation:
@@ -118,7 +124,12 @@ class Observer:
         control, version = self._ledger.read_control()
         missing = ledger_tables(version) - {each.name for each in base.objects}
         if not missing:
-            return self._ledger.read_into(base, control, version)
+            evidence = self._ledger.fingerprint(version)
+            known = self._shared.ledgers.get(self._schema, evidence)
+            if known is None:
+                read = self._ledger.read_into(base, control, version)
+                known = self._shared.ledgers.keep(self._schema, evidence, (read.instances, read.records))
+            return evolve(base, control=control, instances=known[0], records=known[1])
         if self._schema.adopt_from is not None:
             return evolve(base, control=control)
         raise LedgerLostError(
@@ -126,15 +137,31 @@ class Observer:
             f"recover without a rebuild: aggmaint adopt {self._schema.org_id}"
         )
 
-    def _objects(self) -> tuple[SchemaObject, ...]:
+    def _list(self, schema: str | None) -> dict[str, Listed]:
+        """Tables and views with their comments and columns, by schema; `schema` None: of all."""
+        which = "database_name = current_database()" + ("" if schema is None else " AND schema_name = $schema")
         rows = self._connection.run(
-            "SELECT table_name, 'table', comment FROM duckdb_tables() "
-            "WHERE database_name = current_database() AND schema_name = $schema UNION ALL "
-            "SELECT view_name, 'view', comment FROM duckdb_views() "
-            "WHERE database_name = current_database() AND schema_name = $schema ORDER BY 1",
-            {"schema": self._schema.name},
+            f"SELECT schema_name, table_name, 'table', comment, NULL, NULL, 0 FROM duckdb_tables() WHERE {which} UNION ALL "
+            f"SELECT schema_name, view_name, 'view', comment, NULL, NULL, 0 FROM duckdb_views() WHERE {which} UNION ALL "
+            "SELECT schema_name, table_name, NULL, NULL, column_name, data_type, column_index FROM duckdb_columns() "
+            f"WHERE {which} ORDER BY 1, 2, 7",
+            None if schema is None else {"schema": schema},
         )
-        return tuple(SchemaObject(name, ObjectKind(kind), self._tag(comment)) for name, kind, comment in rows)
+        objects: dict[str, list[tuple[str, str, str | None]]] = {}
+        columns: dict[str, dict[str, list[Column]]] = {}
+        for place, name, kind, comment, column, kind_of_column, _ in rows:
+            if kind is not None:
+                objects.setdefault(place, []).append((name, kind, comment))
+            else:
+                table = columns.setdefault(place, {}).setdefault(str(name).casefold(), [])
+                table.append(Column(column, kind_of_column))
+        return {
+            place: Listed(tuple(found), {name: tuple(listed) for name, listed in columns.get(place, {}).items()})
+            for place, found in objects.items()
+        }
+
+    def _objects(self, listed: Listed) -> tuple[SchemaObject, ...]:
+        return tuple(SchemaObject(name, ObjectKind(kind), self._tag(comment)) for name, kind, comment in listed.objects)
 
     def _tag(self, comment: str | None) -> Tag | None:
         """A tag of the installation that is being taken over counts as ours."""
@@ -143,64 +170,81 @@ class Observer:
             return evolve(tag, installation=self._schema.installation)
         return tag
 
-    def _tables(self, look: "_Look", instances: Sequence[InstanceRecord]) -> dict[str, TableFacts]:
+    def _tables(self, look: "_Look", instances: Sequence[InstanceRecord], listed: Listed) -> dict[str, TableFacts]:
         """Facts of every active instance's table. Contents are read where the columns are those that were built."""
-        active = [each for each in instances if each.status is InstanceStatus.ACTIVE]
-        if not active:
-            return {}
-        columns = self._columns_of_tables()
         by_id = {each.id: each for each in look.definitions}
         facts = {}
-        for instance in active:
-            found = columns.get(instance.table_name.casefold())
+        whole: list[tuple[AggregateDefinition, InstanceRecord]] = []
+        for instance in (each for each in instances if each.status is InstanceStatus.ACTIVE):
+            found = listed.columns.get(instance.table_name.casefold())
             facts[instance.id] = TableFacts(found, look.unreadable.get(instance.id))
             definition = by_id.get(instance.definition_id)
-            if definition is not None and found == instance.columns and instance.id not in look.unreadable:
-                look.tick(instance.label)
+            if definition is None or found != instance.columns or instance.id in look.unreadable:
+                continue
+            look.tick(instance.label)
+            if serves(instance, definition, instance.columns) and instance.rows <= look.hints.compared_rows_max:
+                whole.append((definition, instance))
+            else:
                 facts[instance.id] = self._contents(definition, instance, look.hints)
+        contents = self._contents_of_all(whole)
+        facts.update({instance.id: TableFacts(instance.columns, None, contents[instance.id]) for _, instance in whole})
         return facts
 
-    def _tables_unknown(self, base: Observation) -> dict[str, TableFacts]:
+    def _tables_unknown(self, base: Observation, listed: Listed) -> dict[str, TableFacts]:
         """The columns of tables that carry our tag, but that the ledger does not name."""
         known = {each.id for each in base.instances}
-        unknown = {
-            each.name: each.tag.instance_id
+        return {
+            each.tag.instance_id: TableFacts(listed.columns.get(each.name.casefold()))
             for each in base.objects
             if each.kind is ObjectKind.TABLE
             and each.tag is not None
             and each.tag.installation == base.installation
             and each.tag.instance_id not in known
         }
-        if not unknown:
-            return {}
-        columns = self._columns_of_tables()
-        return {instance_id: TableFacts(columns.get(name.casefold())) for name, instance_id in unknown.items()}
-
-    def _columns_of_tables(self) -> dict[str, tuple[Column, ...]]:
-        columns: dict[str, list[Column]] = {}
-        for table, name, kind in self._connection.run(
-            "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
-            "AND schema_name = $schema ORDER BY table_name, column_index",
-            {"schema": self._schema.name},
-        ):
-            columns.setdefault(str(table).casefold(), []).append(Column(name, kind))
-        return {table: tuple(listed) for table, listed in columns.items()}
 
     def _contents(self, definition: AggregateDefinition, instance: InstanceRecord, hints: Hints) -> TableFacts:
-        """What the table holds. Of a large one whose number of rows is right, only the periods whose turn it is."""
+        """What a large table holds, or one whose definition changed. If the large one's number of rows is right, only
+        the periods whose turn it is are compared; of the other it is seen only that it can be read."""
         table = self._ledger.table(instance.table_name)
         try:
             if not serves(instance, definition, instance.columns):
-                self._connection.run(f"SELECT * FROM {table} LIMIT 1")  # its definition changed: that it can be read
+                self._connection.run(f"SELECT * FROM {table} LIMIT 1")
                 return TableFacts(instance.columns)
-            compared = None
-            if instance.rows > hints.compared_rows_max:
-                rows = int(self._connection.run(f"SELECT COUNT(*) FROM {table}")[0][0])
-                compared = audit_due(instance, hints) if rows == instance.rows else None
+            rows = int(self._connection.run(f"SELECT COUNT(*) FROM {table}")[0][0])
+            compared = audit_due(instance, hints) if rows == instance.rows else None
             contents = self.contents_of(definition, table, compared)
         except WarehouseQueryError as problem:
             raise BrokenQueryError(problem, instance_id=instance.id) from problem
         return TableFacts(instance.columns, None, contents, compared)
+
+    def _contents_of_all(
+        self, tables: Sequence[tuple[AggregateDefinition, InstanceRecord]]
+    ) -> dict[str, tuple[PartitionContent, ...]]:
+        """The contents of many small tables, by instance id, in one statement."""
+        parts = [
+            f"SELECT {index}, * FROM ({content_sql(definition, self._ledger.table(instance.table_name), DIALECT)})"
+            for index, (definition, instance) in enumerate(tables)
+        ]
+        rows: dict[int, list[Row]] = {index: [] for index in range(len(tables))}
+        try:
+            for index, *row in self._connection.run(" UNION ALL ".join(parts)) if parts else ():
+                rows[index].append(tuple(row))
+        except WarehouseQueryError as problem:
+            raise BrokenQueryError(problem, instance_id=self._unreadable(tables)) from problem
+        return {
+            instance.id: read_contents(definition, rows[index], TokenKind.CONTENT, self._engine, DIALECT)
+            for index, (definition, instance) in enumerate(tables)
+        }
+
+    def _unreadable(self, tables: Sequence[tuple[AggregateDefinition, InstanceRecord]]) -> str:
+        """Which of these tables can not be read. The transaction is over: each is tried outside of one."""
+        self._connection.rollback()
+        for definition, instance in tables:
+            try:
+                self.contents_of(definition, self._ledger.table(instance.table_name))
+            except WarehouseQueryError:
+                return instance.id
+        return tables[0][1].id
 
     def contents_of(
         self, definition: AggregateDefinition, table: str, periods: Collection[Period] | None = None

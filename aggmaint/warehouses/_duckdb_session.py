@@ -14,6 +14,7 @@ from datetime import datetime
 from itertools import count
 from typing import TypeVar
 
+from ..aggregates.decisions import ForgetStep
 from ..aggregates.looking import Hints
 from ..aggregates.model import AggregateDefinition
 from ..aggregates.observation import ControlState, Observation
@@ -25,6 +26,7 @@ from ..warehouse import (
     Built,
     CompareRequest,
     Difference,
+    Failures,
     ManagedSchema,
     Publication,
     Refresh,
@@ -40,7 +42,8 @@ from ._duckdb_connection import ConflictError, Connection
 from ._duckdb_gate import require_gate
 from ._duckdb_ledger import Ledger
 from ._duckdb_observe import Observer
-from ._duckdb_tokens import BrokenQueryError, SourceToken, broke_off
+from ._duckdb_shared import Shared
+from ._duckdb_tokens import BrokenQueryError, broke_off
 from ._duckdb_writer import Writer, intent_of
 
 T = TypeVar("T")
@@ -63,13 +66,14 @@ class DuckDBSession:
         *,
         pause: Callable[[float], None],
         on_close: Callable[[], None],
-        source_token: SourceToken | None = None,
+        shared: Shared,
     ) -> None:
         self._connection = connection
         self._schema = schema
         self._ledger = Ledger(connection, schema)
-        self._observer = Observer(connection, self._ledger, schema, engine, source_token)
+        self._observer = Observer(connection, self._ledger, schema, engine, shared)
         self._writer = Writer(connection, self._ledger, schema, self._observer, engine)
+        self._shared = shared
         self._pause = pause
         self._on_close = on_close
         self._fence: Fence | None = None
@@ -149,7 +153,10 @@ class DuckDBSession:
 
     def _claim_once(self, fence: Fence, seen: ControlState | None, anyway: bool) -> bool:
         adopting = self._schema.adopt_from is not None
+        if adopting:
+            self._shared.changed(self._schema.name)
         if seen is None and not self._ledger.exists():
+            self._shared.changed(self._schema.name)
             self._ledger.create(fence)
             if adopting:
                 take_over(self._connection, self._ledger, self._schema)
@@ -206,6 +213,7 @@ class DuckDBSession:
                 self._ledger.insert_intent(intent_of(request, fence, at))
 
         self._guarded("", intents)
+        self._shared.changed(self._schema.name)
         try:
             return self._retried(lambda: self._writer.build(requests, tick or _silent))
         except BrokenQueryError as broken:
@@ -217,6 +225,8 @@ class DuckDBSession:
 
     def publish(self, publication: Publication, *, at: datetime, build_id: str) -> None:
         self._end_snapshot()
+        if not isinstance(publication, Refresh | Failures | ForgetStep):
+            self._shared.changed(self._schema.name)
         self._guarded(build_id, lambda: self._writer.apply(publication, at, build_id))
         if isinstance(publication, Refresh) and publication.staged is not None:
             self._connection.run(f"DROP TABLE {publication.staged.handle}")

@@ -5,7 +5,7 @@ periods of those definitions whose sources moved, were marked, or are due for th
 `aggregates/`; here are statements only. A build reads the same tokens in one pass (`for_build`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -13,12 +13,13 @@ from attrs import define, evolve, field
 
 from ..aggregates.declared import (
     MARK_PARAMETER,
+    Tail,
     Touched,
     declared_token,
     light_sql,
     mark_of,
+    newest_sql,
     read_light,
-    read_tail,
     tail_sql,
 )
 from ..aggregates.dialects import DuckDBDialect
@@ -47,10 +48,8 @@ from ..aggregates.tokens import TokenKind, snapshot_token, token_kind
 from ..errors import WarehouseError, WarehouseQueryError
 from ..warehouse import Tick
 from ._duckdb_bind import DIALECT, Bound, bound_parameters
-from ._duckdb_connection import Connection, Row
-
-SourceToken = Callable[[Source, Callable[[str], list[Row]]], str | None]
-"""The engine's own token of a source, read by the given function in the run's snapshot; None: it has none."""
+from ._duckdb_connection import Connection
+from ._duckdb_shared import SourceToken
 
 Served = tuple[AggregateDefinition, InstanceRecord]
 
@@ -144,19 +143,26 @@ class TokenReader:
             return None
         mark = mark_of(before)
         if mark is not None:
-            token = declared_token(self._engine, request.columns, read_tail(self._tail(request, mark)))
+            tail, newest = self._tail(request, mark)
+            token = declared_token(self._engine, request.columns, tail)
             if token == before:
                 return token
-        return declared_token(self._engine, request.columns, read_tail(self._tail(request, None)))
+            mark = newest  # None if the rows at the old mark are gone: then all must be looked at
+        if mark is None:
+            source, parameters = source_identity(request, DIALECT)
+            sql = newest_sql(source, request.source.declared, DIALECT)
+            mark = self._connection.run(sql, dict(parameters))[0][0]
+        return declared_token(self._engine, request.columns, self._tail(request, mark)[0])
 
-    def _tail(self, request: TokenRequest, mark: str | None) -> list[Row]:
+    def _tail(self, request: TokenRequest, mark: str | None) -> tuple[Tail, str | None]:
+        """The tail at or beyond a mark (None: the rows without a value), and the greatest value in it."""
         source, parameters = source_identity(request, DIALECT)
         engine = DuckDBDialect()
         hashed = engine.row_hash(f"aggmaint_s.{engine.quote(name)}" for name in request.columns)
-        kind = None if mark is None else self.bound[request.definition_id].mark_types[request.source_key]
+        kind = self.bound[request.definition_id].mark_types[request.source_key]
         sql = tail_sql(source, request.source.declared or "", hashed, kind, DIALECT)
-        given = {} if mark is None else {MARK_PARAMETER: mark}
-        return self._connection.run(sql, {**dict(parameters), **given})
+        ((rows, tail_rows, hashes, newest),) = self._connection.run(sql, {**dict(parameters), MARK_PARAMETER: mark})
+        return Tail(int(rows), mark, int(tail_rows), int(hashes)), newest
 
     # -- periods ------------------------------------------------------------------------------------------------------
 

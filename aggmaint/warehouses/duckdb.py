@@ -25,7 +25,7 @@ from ..errors import InvalidValueError, WarehouseError, WarehouseQueryError, War
 from ..warehouse import Capabilities, ManagedSchema
 from ._duckdb_connection import Connection, driver, translate
 from ._duckdb_session import DuckDBSession
-from ._duckdb_tokens import SourceToken
+from ._duckdb_shared import Shared, SourceToken
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -85,6 +85,7 @@ class DuckDBWarehouse:
         self._create = create
         self._options = options or DuckDBOptions()
         self._held: DuckDBPyConnection | None = None
+        self._shared = Shared(self._options.source_token)
         self._lock = Lock()
 
     @property
@@ -119,7 +120,7 @@ class DuckDBWarehouse:
             self.capabilities.engine,
             pause=self._options.pause,
             on_close=close_base,
-            source_token=self._options.source_token,
+            shared=self._shared,
         )
 
     def close(self) -> None:

@@ -1,0 +1,126 @@
+"""What sessions remember for each other is believed only on evidence; a slow catalogue is shared, and never for long."""
+
+from collections.abc import Mapping
+
+import pytest
+from attrs import define, field
+
+from aggmaint.errors import WarehouseQueryError
+from aggmaint.warehouses._duckdb_shared import Kept, Listed, Shared
+
+from ..maintenance.support import Lab, reasons
+
+
+@define
+class SlowCatalogue:
+    """A catalogue that takes a second to read, on a clock that a test moves."""
+
+    now_s: float = 0.0
+    took_s: float = 1.0
+    schemas: dict[str, Listed] = field(factory=dict)
+    reads: list[str | None] = field(factory=list)
+
+    def read(self, schema: str | None) -> Mapping[str, Listed]:
+        self.reads.append(schema)
+        self.now_s += self.took_s
+        return {name: listed for name, listed in self.schemas.items() if schema in (None, name)}
+
+
+def listed(*names: str) -> Listed:
+    return Listed(tuple((name, "table", None) for name in names))
+
+
+@pytest.fixture
+def slow() -> SlowCatalogue:
+    return SlowCatalogue(schemas={"one": listed("a"), "two": listed("b")})
+
+
+def shared_over(slow: SlowCatalogue) -> Shared:
+    return Shared(clock=lambda: slow.now_s)
+
+
+def test_a_slow_catalogue_is_read_once_for_all_schemas(slow: SlowCatalogue) -> None:
+    shared = shared_over(slow)
+    assert shared.listed("one", slow.read) == listed("a")
+    assert shared.listed("two", slow.read) == listed("b")
+    assert shared.listed("three", slow.read) == Listed()
+    assert slow.reads == ["one", None]
+
+
+def test_it_is_read_again_when_its_time_is_over(slow: SlowCatalogue) -> None:
+    shared = shared_over(slow)
+    shared.listed("one", slow.read)
+    slow.schemas["two"] = listed("b", "foreign")
+    slow.now_s += 18
+    assert shared.listed("two", slow.read) == listed("b")
+    slow.now_s += 2
+    assert shared.listed("two", slow.read) == listed("b", "foreign")
+
+
+def test_a_schema_that_we_changed_is_read_anew(slow: SlowCatalogue) -> None:
+    shared = shared_over(slow)
+    shared.listed("one", slow.read)
+    slow.schemas["two"] = listed("b", "ours")
+    shared.changed("two")
+    assert shared.listed("two", slow.read) == listed("b", "ours")
+    assert shared.listed("one", slow.read) == listed("a")
+    assert slow.reads == ["one", None, "two"]
+
+
+def test_a_quick_catalogue_is_read_each_time(slow: SlowCatalogue) -> None:
+    slow.took_s = 0.001
+    shared = shared_over(slow)
+    for _ in range(3):
+        shared.listed("one", slow.read)
+    assert slow.reads == ["one"] * 3
+
+
+def test_a_value_is_kept_for_its_evidence_only() -> None:
+    kept: Kept[str] = Kept()
+    kept.keep("key", (1, 2), "value")
+    assert kept.get("key", (1, 2)) == "value"
+    assert kept.get("key", (1, 3)) is None
+    assert kept.get("other", (1, 2)) is None
+
+
+def test_a_ledger_that_somebody_changed_is_read_anew() -> None:
+    lab = Lab()
+    lab.seed()
+    lab.run()
+    lab.run()
+    lab.execute(f"UPDATE \"{lab.schema}\".aggmaint_partition SET row_count = 7 WHERE period_key = '2024-02'")
+    report = lab.run()
+    assert {each["code"] for each in report.details["findings"]} == {"partition_damaged"}
+    lab.assert_right()
+
+
+def test_a_source_that_changed_is_bound_anew() -> None:
+    lab = Lab()
+    lab.seed()
+    lab.run()
+    lab.execute("ALTER TABLE sales RENAME COLUMN amount TO gone")
+    report = lab.run()
+    assert reasons(report)["by_month"] == "definition_invalid"
+    lab.execute("ALTER TABLE sales RENAME COLUMN gone TO amount")
+    assert lab.run().complete
+    lab.assert_right()
+
+
+def test_of_many_tables_the_unreadable_one_is_named() -> None:
+    """They are read in one statement; the others stay in service."""
+    lab = Lab()
+    lab.seed()
+    lab.run()
+    table = lab.table_of("by_region")
+    bad = f'"{lab.schema}"."{table}"'
+
+    def broken(sql: str) -> None:
+        if bad in sql and "aggmaint_c" in sql:
+            raise WarehouseQueryError("bad block")
+
+    lab.before = broken
+    report = lab.run()
+    lab.before = lambda _sql: None
+    codes = {(each["code"], each["aggregate"]) for each in report.details["findings"]}
+    assert ("instance_unreadable", "sales.by_region") in codes
+    assert {aggregate for _, aggregate in codes} == {"sales.by_region"}
