@@ -90,7 +90,7 @@ def test_a_ledger_that_somebody_changed_is_read_anew() -> None:
     lab.run()
     lab.execute(f"UPDATE \"{lab.schema}\".aggmaint_partition SET row_count = 7 WHERE period_key = '2024-02'")
     report = lab.run()
-    assert {each["code"] for each in report.details["findings"]} == {"partition_damaged"}
+    assert {each["code"] for each in report.details["findings"]} == {"instance_ledger_wrong"}
     lab.assert_right()
 
 
