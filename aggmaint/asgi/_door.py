@@ -107,7 +107,7 @@ class Door:
         return await self._threads.run(_handle, route, call)
 
     def _find(self, request: Request) -> tuple[Found, Route]:
-        """Raises RequestError for a path, a method or an id that can not be; who sends many of them gets 429."""
+        """Raises RequestError for a path, a method or an id that can not be; 429 for too many, also of open routes."""
         try:
             found = self._table.find(read_path(request.scope))
             route = found.select(request.method)
@@ -117,6 +117,8 @@ class Door:
         except (RequestError, InvalidOrgIdError):
             self._admission.turn_away(request)
             raise
+        if route.permission is None:
+            self._admission.turn_away(request)
         return found, route
 
 

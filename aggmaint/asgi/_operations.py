@@ -8,6 +8,7 @@ not decide readiness, because without it this door still reads, records and queu
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -46,8 +47,7 @@ class Operations:
         return (*open_to_all, Route("GET", "/metrics", None, self.scrape)) if self.metrics else open_to_all
 
     def openapi(self, _call: Call) -> Document:
-        document = openapi_document(with_metrics=self.metrics is not None)
-        return Document(json.dumps(document, ensure_ascii=False).encode(), "application/json")
+        return Document(_openapi(self.metrics is not None), "application/json")
 
     def health(self, _call: Call) -> Reply:
         return action_reply("alive", {"alive": True})
@@ -92,6 +92,11 @@ class Operations:
         found = [(job.ended_at, state) for job in jobs if job.ended_at and (state := warehouse_state(job))]
         ended_at, state = max(found, default=(None, "unknown"), key=_first)
         return {"state": state, "as_of": None if ended_at is None else format_instant(ended_at)}
+
+
+@cache
+def _openapi(with_metrics: bool) -> bytes:
+    return json.dumps(openapi_document(with_metrics=with_metrics), ensure_ascii=False).encode()
 
 
 def warehouse_state(job: MaintenanceJob) -> str | None:

@@ -46,7 +46,10 @@ class Admission:
         raise RequestError(401, error, headers={"WWW-Authenticate": "Bearer"})
 
     def turn_away(self, request: Request) -> None:
-        """Charge a request that nobody is asked about, such as one for an unknown path. Raises RequestError (429)."""
+        """Charge its address for a request that nobody is asked about: for an unknown path, or open to all.
+
+        Raises RequestError (429).
+        """
         self._rates.charge(request.scope, known=False)
 
     async def verdict(self, request: Request, org_id: OrgId, permission: Permission) -> Access:

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from aggmaint import MaintenanceEngine
-from aggmaint.asgi import Anonymous, create_app
+from aggmaint.asgi import Access, Anonymous, create_app
 from aggmaint.errors import ContentionError, InvalidValueError, StoreUnavailableError, UnknownOutcomeError
 from aggmaint.stores.memory import MemoryStore
 from tests.asgi.support import (
@@ -17,6 +17,7 @@ from tests.asgi.support import (
     SCHEDULES,
     TOKENS,
     ask,
+    ask_together,
     engine_with,
     exchange,
     run_through,
@@ -197,11 +198,40 @@ def test_the_engine_is_never_called_on_the_event_loop(method: str, path: str) ->
     assert threads and threading.main_thread() not in threads  # asyncio.run has its loop in this thread
 
 
+def test_blocking_calls_are_bounded_and_the_others_wait_in_order(engine: MaintenanceEngine) -> None:
+    lock, here = threading.Lock(), 0
+    most: list[int] = []
+    both = threading.Barrier(2, timeout=20)
+
+    def authorize(*_: object) -> Access:
+        nonlocal here
+        with lock:
+            here += 1
+            most.append(here)
+        both.wait()  # passes only when two are in here at once
+        with lock:
+            here -= 1
+        return Access.GRANTED
+
+    app = create_app(engine, authorize=authorize, threads_max=2)
+    answers = ask_together(app, [("GET", READS[0])] * 10)
+    assert [answer.status for answer in answers] == [200] * 10
+    assert max(most) == 2
+
+
 # -- arguments ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"prefixes": ["api"]}, {"prefixes": ["/api/"]}, {"prefixes": ["/"]}, {"manual_trigger_type": ""}], ids=str
+    "wrong",
+    [
+        {"prefixes": ["api"]},
+        {"prefixes": ["/api/"]},
+        {"prefixes": ["/"]},
+        {"manual_trigger_type": ""},
+        {"threads_max": 0},
+    ],
+    ids=str,
 )
 def test_arguments_that_can_not_work_are_refused(engine: MaintenanceEngine, wrong: dict[str, Any]) -> None:
     make: Callable[..., ASGIApp] = create_app

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aggmaint import JobStatus, MaintenanceEngine, MaintenanceReport, TaskContext
@@ -223,6 +223,9 @@ def test_odd_ids_arrive_as_they_are(client: Both, engine: MaintenanceEngine) -> 
         assert client.get_current_job(org_id) is None
 
 
+@example(".")
+@example("..")
+@example("...")
 @given(st.text(min_size=1).filter(lambda text: not any("\ud800" <= c <= "\udfff" for c in text)))
 def test_a_segment_is_one_segment(text: str) -> None:
     from aggmaint.asgi._paths import read_path
