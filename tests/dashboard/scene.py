@@ -28,7 +28,7 @@ FLEET = ("acme", "globex", "hooli", "initech", "massive-dynamic", "soylent", "st
 BASE = """
 CREATE TABLE lineitem AS SELECT
     i AS l_orderkey, DATE '2019-01-01' + CAST(sqrt(i * 7919 % 9001) * 30 AS INTEGER) AS l_shipdate,
-    ['AIR', 'RAIL', 'SHIP', 'TRUCK'][1 + i % 4] AS l_shipmode,
+    ['AIR', 'RAIL', 'SHIP', 'TRUCK'][1 + i % 4] AS l_shipmode, CAST(i * i % 211 AS INTEGER) AS l_custkey,
     CAST(10 + i * 31 % 9000 AS DECIMAL(15, 2)) AS l_extendedprice, CAST('0.05' AS DECIMAL(15, 2)) AS l_discount
 FROM range(9000) AS numbers(i);
 CREATE TABLE visits AS SELECT DATE '2026-09-01' + CAST(i * 37 % 83 AS INTEGER) AS day,
@@ -44,7 +44,7 @@ def aggregates(org_id: str) -> list[AggregateDefinition]:
             cube="sales",
             name="revenue by month",
             source=Source(table="lineitem"),
-            attributes=[Attribute("month", "date_trunc('month', l_shipdate)"), Attribute("l_shipmode")],
+            attributes=[Attribute("month", "date_trunc('month', l_shipdate)"), Attribute("l_custkey")],
             measures=[revenue, Measure("lines", "count"), Measure("largest line", "max", "l_extendedprice")],
             partition=PartitionBy("l_shipdate", "month"),
         ),
@@ -171,6 +171,11 @@ def _change(scene: Scene, day: int) -> None:
         )
     if day % 2 == 0:
         scene.write("acme", f"INSERT INTO visits SELECT DATE '2026-11-01' + {day}, 'web', '7' FROM range({20 + day})")
+    if day % 4 == 2:
+        scene.write(
+            "acme",
+            f"INSERT INTO lineitem SELECT 20000 + i, DATE '2026-11-01' + {day}, 'AIR', i, 100, 0.05 FROM range({day * 3}) AS n(i)",
+        )
     if day == DAYS - 1:
         scene.write("acme", "INSERT INTO visits VALUES (DATE '2026-11-21', 'app', 'n/a')")
         scene.write("acme", "DELETE FROM lineitem WHERE l_shipdate = DATE '2025-06-11'")
