@@ -174,7 +174,8 @@ def _change(scene: Scene, day: int) -> None:
     if day % 4 == 2:
         scene.write(
             "acme",
-            f"INSERT INTO lineitem SELECT 20000 + i, DATE '2026-11-01' + {day}, 'AIR', i, 100, 0.05 FROM range({day * 3}) AS n(i)",
+            f"INSERT INTO lineitem SELECT 20000 + i, DATE '2026-11-01' + {day}, 'AIR', i, 100, 0.05 "
+            f"FROM range({day * 3}) AS numbers(i)",
         )
     if day == DAYS - 1:
         scene.write("acme", "INSERT INTO visits VALUES (DATE '2026-11-21', 'app', 'n/a')")

@@ -67,7 +67,7 @@ def pages_of_the_fleet(page: Page) -> list[str]:
 def test_every_page_is_sound_in_both_themes_and_at_both_widths(
     browser: Browser, fleet_port: int, theme: str, width: int
 ) -> None:
-    """No console error, no violation of the policy, nothing off the origin, no serious finding of axe, no sideways scroll."""
+    """No console error, no violation of the policy, nothing off the origin, nothing serious for axe, no sideways scroll."""
     size = {"width": width, "height": 800}
     with watched(browser, fleet_port, color_scheme=theme, viewport=size) as watch:
         addresses = pages_of_the_fleet(watch.open())
@@ -163,7 +163,7 @@ def test_a_stale_partition_tells_its_reason(browser: Browser, fleet_port: int) -
         page.get_by_role("link", name="acme", exact=True).click()
         page.get_by_role("link", name="revenue by month").click()
         expect(page.locator(".detail")).to_contain_text("Why not all is fresh")
-        page.get_by_role("link", name="2023-03: stale, 4 rows").click()
+        page.get_by_role("link", name=re.compile("^2023-03: stale")).click()
         expect(page.locator("[data-why]")).to_have_text(
             "Marked as changed after the last look: lineitem, from 2023-03-01 to 2023-05-01"
         )

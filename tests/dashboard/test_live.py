@@ -63,7 +63,7 @@ class World:
             await anyio.lowlevel.checkpoint()
 
     def streams(self, **more: Any) -> Streams:
-        self.streams_ = Streams(self.read, Threads(), sleep=self.sleep, steady=lambda: self.now_s, **more)
+        self.streams_ = Streams(self.read, Threads(4), sleep=self.sleep, steady=lambda: self.now_s, **more)
         return self.streams_
 
     async def send(self, message: Message) -> None:

@@ -2,11 +2,11 @@
 
 import re
 
-from aggmaint.asgi import Anonymous, create_app
+from aggmaint.asgi import Anonymous, RateLimit, create_app
 from aggmaint.asgi.dashboard import Dashboard
 from aggmaint.asgi.dashboard.sessions import COOKIE, LIFETIME_S, Sessions, is_token
 from tests.asgi.support import Answer, ask
-from tests.dashboard.support import AT, address, app_of, engine_of, get, led_to, post, read
+from tests.dashboard.support import AT, TOKENS, address, app_of, engine_of, get, led_to, post, read
 
 
 def sign_in(app: object, token: str, **form: str) -> Answer:
@@ -122,3 +122,11 @@ def test_without_sign_in_there_is_no_such_page() -> None:
         get(app, "sign-in", token=None, expect=404)
         page = get(app, "", token=None)
         assert not page.all("form", action="sign-out")
+
+
+def test_tokens_can_not_be_tried_by_the_thousand() -> None:
+    with engine_of("acme") as engine:
+        limit = RateLimit(0.001, burst=5)
+        app = create_app(engine, authorize=TOKENS, mounted=[Dashboard(sign_in=True)], rate_limit=limit)
+        found = [sign_in(app, f"guess-{number}").status for number in range(8)]
+        assert found[:5] == [401] * 5 and found[5:] == [429] * 3

@@ -27,7 +27,7 @@ from .._paths import read_path
 from .._replies import RequestError, hidden, translate
 from .._threads import Threads
 from ..access import Access, Permission
-from ..admission import Admission
+from ..admission import Admission, user_of
 from . import links
 from .actions import ACTIONS, Action, Order, Question
 from .live import Stream, Streams
@@ -64,8 +64,7 @@ class Visit:
     @property
     def user(self) -> str:
         """Who the authoriser says it is."""
-        user = getattr(self.judged.state, "aggmaint_user", None)
-        return user[:255] if isinstance(user, str) and user else "dashboard"
+        return (user_of(self.judged) or "dashboard")[:255]
 
     async def form(self) -> dict[str, str]:
         content = await self.body.drain()
@@ -134,6 +133,7 @@ class DashboardApp:
         method = "GET" if visit.request.method == "HEAD" else visit.request.method
         handler = self._routes.get((method, segments[0])) if len(segments) == 1 else None
         if handler is None:
+            self._admission.turn_away(visit.request)
             known = len(segments) == 1 and any(path == segments[0] for _, path in self._routes)
             raise RequestError(405 if known else 404, "there is no such page")
         return await handler(visit)
@@ -144,6 +144,7 @@ class DashboardApp:
         query = ListQuery.read(visit.query)
         verdict = await self._admission.verdict(visit.judged, _PROBE, Permission.VIEW)
         if verdict is Access.UNAUTHENTICATED:
+            self._admission.turn_away(visit.request)
             raise RequestError(401, "sign in to see this page")
         documents, more = await self._matching(visit, query)
 
@@ -299,6 +300,7 @@ class DashboardApp:
             return await self._sign_in_form(target, problem="Enter the token as it was given to you.")
         verdict = await self._admission.verdict(with_token(visit.request, token), _PROBE, Permission.VIEW)
         if verdict is Access.UNAUTHENTICATED:
+            self._admission.turn_away(visit.request)  # so that nobody tries tokens by the thousand
             return await self._sign_in_form(target, problem="This token is unknown or has expired.")
         answer = _redirect(links.safe_target(target))
         secure = visit.request.url.scheme == "https"
