@@ -202,7 +202,7 @@ def test_sqlglot_is_imported_inside_functions_only() -> None:
 
 HEAVY: Final = sorted(
     {"sqlite_utils", "psycopg", "duckdb", "sqlglot", "starlette", "uvicorn", "aggmaint.config", "aggmaint.aggregates"}
-    | {"click", "rich", "pytest", "hypothesis", "asyncio", "croniter"}
+    | {"click", "rich", "pytest", "hypothesis", "asyncio", "croniter", "jinja2"}
 )
 
 

@@ -6,6 +6,7 @@ raise MissingExtraError with the remedy when they are not installed.
 
 from .access import Access, Anonymous, Authorize, Permission
 from .app import create_app
+from .dashboard import Dashboard
 from .families import Mounted
 from .jwt_tokens import JwtClaims, JwtVerifier
 from .metrics import Metrics
@@ -22,6 +23,7 @@ __all__ = [
     "Anonymous",
     "Authorize",
     "BindError",
+    "Dashboard",
     "JwtClaims",
     "JwtVerifier",
     "Metrics",

@@ -47,7 +47,8 @@ def compose(parts: Parts, published: Sequence[Route], prefixes: Sequence[str], *
     table = RouteTable.build((*published, *Operations(parts.engine, parts.metrics).routes()), prefixes)
     door = Door(table, admission, threads, None if parts.metrics is None else parts.metrics.observe)
     apps = {check_mount(each.path): each.build(parts.engine, admission, threads) for each in parts.mounted}
-    guarded: ASGIApp = CsrfGuard(Families(apps, door), trusted_origins=parts.trusted_origins)
+    index = next((each.path for each in parts.mounted if each.index), None)
+    guarded: ASGIApp = CsrfGuard(Families(apps, door, index), trusted_origins=parts.trusted_origins)
     if parts.allowed_hosts is not None:
         guarded = HostGuard(guarded, parts.allowed_hosts)
     return Lifespan(

@@ -23,6 +23,10 @@ class Mounted(Protocol):
     def path(self) -> str:
         """Where it is mounted: "/dashboard"."""
 
+    @property
+    def index(self) -> bool:
+        """Whether the app's bare address leads here. The first that says so has it."""
+
     def build(self, engine: MaintenanceEngine, admission: "Admission", threads: "Threads") -> "ASGIApp":
         """The application. It asks `admission` before it reads anything, and blocks in `threads` only.
 
@@ -31,11 +35,12 @@ class Mounted(Protocol):
 
 
 class Families:
-    """Sends each request to the family whose path begins its path, else to `door`."""
+    """Sends each request to the family whose path begins its path, else to `door`; the bare address to `index`."""
 
-    def __init__(self, mounted: Mapping[str, "ASGIApp"], door: "ASGIApp") -> None:
+    def __init__(self, mounted: Mapping[str, "ASGIApp"], door: "ASGIApp", index: str | None = None) -> None:
         self._mounted = mounted
         self._door = door
+        self._index = index
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         root: str = scope.get("root_path", "").rstrip("/")
@@ -45,7 +50,17 @@ class Families:
             if below == prefix or below.startswith(f"{prefix}/"):
                 await app({**scope, "root_path": root + prefix}, receive, send)
                 return
+        if self._index is not None and below == "/" and scope.get("method") in ("GET", "HEAD"):
+            await _lead_to(self._index, send)
+            return
         await self._door(scope, receive, send)
+
+
+async def _lead_to(path: str, send: "Send") -> None:
+    """A redirect that is relative, so it holds under every mount path and behind every proxy."""
+    headers = [(b"location", f".{path}/".encode()), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 307, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def check_mount(path: str) -> str:

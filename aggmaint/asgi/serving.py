@@ -64,12 +64,14 @@ def serve(  # noqa: PLR0913 - a server: every part by keyword
     shutdown_s: int = 10,
     on_listening: Callable[[str], None] | None = None,
     on_hangup: Callable[[], None] | None = None,
+    on_stopping: Callable[[], None] | None = None,
 ) -> None:
     """Serve `app` until SIGTERM or SIGINT, then return. Call it in the main thread to have the signals heeded.
 
     log_level     uvicorn's; access is logged to stderr at "info".
     shutdown_s    how long open requests may take after the signal. A second Ctrl-C cuts them short.
     on_hangup     called in a thread of its own on SIGHUP: read tokens again. None: SIGHUP is left as it was.
+    on_stopping   called when the signal came, before open requests are waited for: long ones can be told to end.
     on_listening  is given the URL once connections are accepted; with port 0 it tells which port it became.
 
     Raises BindError (port in use, no right to it, no such host), MissingExtraError without uvicorn.
@@ -94,6 +96,8 @@ def serve(  # noqa: PLR0913 - a server: every part by keyword
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             server.should_exit = True
+            if on_stopping:
+                on_stopping()
 
         def hang_up(_number: int, _frame: FrameType | None) -> None:
             threading.Thread(target=on_hangup, name="aggmaint-hangup").start()

@@ -144,7 +144,10 @@ class Demo:
     def farewell(self) -> None:
         self.say()
         self.say("All of it held." if self.ok else "NOT ALL OF IT HELD: see the lines marked FAILED above.")
-        self.say(f"Look around:  aggmaint status --config {self.directory / CONFIG_NAME}")
+        config = self.directory / CONFIG_NAME
+        self.say(f"Look around:         aggmaint status --config {config}")
+        self.say(f"Open the dashboard:  aggmaint serve --insecure-no-auth --config {config}")
+        self.say("                     then http://127.0.0.1:8321/ in a browser")
 
     # -- how it is told ------------------------------------------------------------------------------------------------
 

@@ -1,14 +1,21 @@
-"""`serve`: the engine with its scheduler, and the HTTP API, in one process."""
+"""`serve`: the engine with its scheduler, the HTTP API and the dashboard, in one process."""
 
 import logging
+from typing import TYPE_CHECKING
 
 import click
 
 from ..config import load_config
-from ..errors import ConfigurationError
+from ..engine import MaintenanceEngine
+from ..errors import ConfigurationError, MissingExtraError
 from . import show
 from .hosting import make_engine
 from .options import config_option
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from ..asgi import Dashboard, TokenFile
 
 
 @click.command()
@@ -23,13 +30,21 @@ from .options import config_option
     help="Bearer tokens and rights; read again on a change and on SIGHUP.",
 )
 @click.option("--insecure-no-auth", is_flag=True, help="Let everybody do everything. Only on a loopback address.")
-@click.option("--no-scheduler", is_flag=True, help="Serve the API only; schedules are run by another process.")
-def serve(
-    config_path: str, host: str, port: int, token_file: str | None, insecure_no_auth: bool, no_scheduler: bool
+@click.option("--no-scheduler", is_flag=True, help="Run no schedules here; another process does.")
+@click.option("--no-dashboard", is_flag=True, help="Serve the API only, without pages.")
+def serve(  # noqa: PLR0913 - one parameter for each word of the command line
+    config_path: str,
+    host: str,
+    port: int,
+    token_file: str | None,
+    insecure_no_auth: bool,
+    no_scheduler: bool,
+    no_dashboard: bool,
 ) -> None:
-    """Run schedules and serve the HTTP API until interrupted.
+    """Run schedules, and serve the dashboard and the HTTP API, until interrupted.
 
-    Answers AtScale's documented routes below /aggregates/maintenance, with and without /api/1.0.
+    The dashboard is at the address that is printed; it asks for a token if there is a token file. AtScale's documented
+    routes answer below /aggregates/maintenance, with and without /api/1.0.
     """
     from .. import asgi
     from ..schedulers.thread import ThreadScheduler
@@ -48,11 +63,40 @@ def serve(
     engine.register_organizations(config.organizations)
     schedules = "off" if no_scheduler else "on"
 
+    app, dashboard = _make_app(engine, tokens, None if no_dashboard else asgi.Dashboard(sign_in=tokens is not None))
+
     def tell(url: str) -> None:
-        show.say(f"serving {len(config.organizations)} organisations on {url}, schedules {schedules}; Ctrl-C ends")
+        pages = f"dashboard at {url}/" if dashboard else f"API on {url}"
+        show.say(f"serving {len(config.organizations)} organisations, {pages}, schedules {schedules}; Ctrl-C ends")
+
+    def stop_streams() -> None:
+        if dashboard is not None:
+            dashboard.stop()
 
     with engine:
-        app = asgi.create_app(
-            engine, authorize=tokens or asgi.Anonymous(), allowed_hosts=None if tokens else asgi.LOOPBACK_HOSTS
+        asgi.serve(
+            app,
+            host=host,
+            port=port,
+            on_listening=tell,
+            on_hangup=tokens.reload if tokens else None,
+            on_stopping=stop_streams,
         )
-        asgi.serve(app, host=host, port=port, on_listening=tell, on_hangup=tokens.reload if tokens else None)
+
+
+def _make_app(
+    engine: MaintenanceEngine, tokens: "TokenFile | None", dashboard: "Dashboard | None"
+) -> tuple["ASGIApp", "Dashboard | None"]:
+    """The app, and the dashboard that is in it: none where Jinja2 is not installed, which is said and no error."""
+    from .. import asgi
+
+    authorize = tokens or asgi.Anonymous()
+    hosts = None if tokens else asgi.LOOPBACK_HOSTS
+    if dashboard is not None:
+        try:
+            return asgi.create_app(engine, authorize=authorize, allowed_hosts=hosts, mounted=[dashboard]), dashboard
+        except MissingExtraError as missing:
+            if missing.extra != "dashboard":
+                raise
+            show.say(f"without dashboard: {missing.message}")
+    return asgi.create_app(engine, authorize=authorize, allowed_hosts=hosts), None

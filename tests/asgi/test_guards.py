@@ -45,6 +45,7 @@ class Pages:
 
     app: ASGIApp
     path: str = "/pages"
+    index: bool = False
 
     def build(self, engine: MaintenanceEngine, admission: Any, threads: Any) -> ASGIApp:
         return self.app
@@ -66,6 +67,7 @@ def test_a_mounted_family_is_given_what_it_needs(engine: MaintenanceEngine) -> N
 
     class Family:
         path = "/pages"
+        index = False
 
         def build(self, *parts: Any) -> ASGIApp:
             given.extend(parts)

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aggmaint.cli.scheduling import _shown, open_desk, plain_english
+from aggmaint.asgi.plain_english import plain_english
+from aggmaint.cli.scheduling import _shown, open_desk
 from aggmaint.core.cron import parse_cron
 from aggmaint.core.ids import ScheduleId
 from aggmaint.core.schedule import Schedule
