@@ -6,7 +6,7 @@ Three things can be checked without computing the aggregate a second time: that 
 asked for; that no key has two rows; and that the totals of the additive columns (sums and counts; also the least minimum
 and the greatest maximum) are those of the source's rows, added up without grouping. Sums of floats may differ by
 FLOAT_TOLERANCE of the sum of absolute values. The totals' filter is written apart from the computation's: periods by their
-start, between bounds that are wider by a month on both sides, so that a mistake in the one does not hide in the other.
+start, within ranges that are wider by a month on both sides, so that a mistake in the one does not hide in the other.
 Distinct counts can not be added up, and are not checked.
 
 Looking for keys with two rows costs a third of computing a large aggregate. A whole build is one GROUP BY, which makes each
@@ -21,7 +21,7 @@ from attrs import frozen
 
 from .dialects import dialect_of
 from .model import AggregateDefinition, MeasureFunction
-from .periods import NULL_PERIOD, Period, date_bounds
+from .periods import NULL_PERIOD, Period, date_ranges
 from .sql import FLOAT_TOLERANCE, MeasureColumn, grain, pieces, rows_of_periods_sql
 
 MARGIN = timedelta(days=31)
@@ -121,11 +121,12 @@ def _where(definition: AggregateDefinition, periods: Sequence[Period] | None, di
         return ""
     starts = [engine.date(each.starts_on) for each in periods if each.starts_on is not None]
     clauses = [f"{parts.period} IN ({', '.join(starts)})"] if starts else []
-    bounds = date_bounds(periods, definition.partition) if starts else None
-    if bounds is not None:
-        low, high = (engine.date(each) for each in _wider(*bounds))
+    ranges, _ = date_ranges(periods, definition.partition) if starts else ([], False)
+    if ranges:
         expression = parts.partition_expression
-        clauses = [f"({expression} >= {low} AND {expression} < {high} AND {clauses[0]})"]
+        bounds = [tuple(engine.date(each) for each in _wider(low, high)) for low, high in ranges]
+        within = " OR ".join(f"({expression} >= {low} AND {expression} < {high})" for low, high in bounds)
+        clauses = [f"(({within}) AND {clauses[0]})"]
     if NULL_PERIOD in periods:
         clauses.append(f"{parts.period} IS NULL")
     return f" WHERE ({' OR '.join(clauses)})" if clauses else " WHERE FALSE"

@@ -103,26 +103,27 @@ def period_of(starts_on: str | None, partition: PartitionBy | None) -> Period:
     return Period(_key(start, partition.granularity), starts_on, _midnight(start, partition.zone), end)
 
 
-def date_bounds(periods: Iterable[Period], partition: PartitionBy) -> tuple[str, str] | None:
-    """ISO dates [from, until) that hold all rows of these periods, or None if one of them has no dates.
+RANGES_MAX = 24
 
-    Exact in UTC; a day wider on both sides in other zones. For pruning only: it never decides on its own.
+
+def date_ranges(periods: Iterable[Period], partition: PartitionBy) -> tuple[list[tuple[str, str]], bool]:
+    """ISO dates [from, until) that hold all rows of these periods, and whether they hold no others.
+
+    Exact in UTC; a day wider on both sides in other zones, and one range from first to last where there are many: then they
+    only help the engine to skip, and decide nothing on their own. None at all if one of the periods has no dates.
     """
-    starts: list[date] = []
-    ends: list[date] = []
-    for period in periods:
-        if period == NULL_PERIOD:
-            continue
-        try:
-            start = date.fromisoformat(period.starts_on or "")
-            ends.append(next_start(start, partition.granularity))
-        except (ValueError, OverflowError):
-            return None
-        starts.append(start)
-    if not starts:
-        return None
+    found: list[tuple[date, date]] = []
     margin = timedelta(days=0 if partition.zone == "UTC" else 1)
     try:
-        return (min(starts) - margin).isoformat(), (max(ends) + margin).isoformat()
-    except OverflowError:
-        return None
+        for period in sorted((each for each in periods if each != NULL_PERIOD), key=lambda each: each.starts_on or ""):
+            start = date.fromisoformat(period.starts_on or "")
+            low, high = start - margin, next_start(start, partition.granularity) + margin
+            if found and low <= found[-1][1]:
+                low = found.pop()[0]
+            found.append((low, high))
+    except (ValueError, OverflowError):
+        return [], False
+    exact = partition.zone == "UTC" and len(found) <= RANGES_MAX
+    if len(found) > RANGES_MAX:
+        found = [(found[0][0], found[-1][1])]
+    return [(low.isoformat(), high.isoformat()) for low, high in found], exact

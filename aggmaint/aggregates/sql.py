@@ -21,7 +21,7 @@ from attrs import frozen
 from .dialects import dialect_of
 from .expressions import ExpressionError, parameters_in, parse, partition_expression, write
 from .model import AggregateDefinition, Granularity, Measure, MeasureFunction, PartitionBy, Source
-from .periods import NULL_PERIOD, WHOLE_PERIOD, Period, date_bounds
+from .periods import NULL_PERIOD, WHOLE_PERIOD, Period, date_ranges
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -273,10 +273,12 @@ def periods_condition(expression: str, partition: PartitionBy, periods: Sequence
     starts = [each.starts_on for each in periods if each.starts_on is not None]
     if starts:
         clause = f"{period} IN ({', '.join(engine.date(start) for start in starts)})"
-        bounds = date_bounds(periods, partition)
-        if bounds is not None:
-            low, high = (engine.date(bound) for bound in bounds)
-            clause = f"({expression} >= {low} AND {expression} < {high} AND {clause})"
+        ranges, exact = date_ranges(periods, partition)
+        if ranges:
+            within = " OR ".join(
+                f"({expression} >= {engine.date(low)} AND {expression} < {engine.date(high)})" for low, high in ranges
+            )
+            clause = f"({within})" if exact else f"(({within}) AND {clause})"
         clauses.append(clause)
     if NULL_PERIOD in periods:
         clauses.append(f"{period} IS NULL")

@@ -48,7 +48,7 @@ from ..aggregates.tokens import TokenKind, snapshot_token, token_kind
 from ..errors import WarehouseError, WarehouseQueryError
 from ..warehouse import Tick
 from ._duckdb_bind import DIALECT, Bound, bound_parameters
-from ._duckdb_connection import Connection
+from ._duckdb_connection import Connection, Row
 from ._duckdb_shared import SourceToken
 
 Served = tuple[AggregateDefinition, InstanceRecord]
@@ -169,10 +169,11 @@ class TokenReader:
     def facts(self, served: Sequence[Served], answers: Answers, hints: Hints, tick: Tick) -> dict[str, DefinitionFacts]:
         """What is found of each definition's sources. `answers`: from `current`."""
         found: dict[str, DefinitionFacts] = {}
+        passes: dict[Any, list[Row]] = {}
         full: list[AggregateDefinition] = []
         part: list[AggregateDefinition] = []
         for definition, instance in served:
-            facts = self._what_to_look_at(definition, instance, answers, hints)
+            facts = self._what_to_look_at(definition, instance, answers, hints, passes)
             found[definition.id] = facts
             if definition.joins:
                 found[definition.id] = self._level_two_facts(definition, facts, tick)
@@ -192,7 +193,12 @@ class TokenReader:
         return found
 
     def _what_to_look_at(
-        self, definition: AggregateDefinition, instance: InstanceRecord, answers: Answers, hints: Hints
+        self,
+        definition: AggregateDefinition,
+        instance: InstanceRecord,
+        answers: Answers,
+        hints: Hints,
+        passes: dict[Any, list[Row]],
     ) -> DefinitionFacts:
         """The facts without tokens yet: why, and at which periods, must be looked."""
         tokens = self.source_tokens(definition, answers)
@@ -202,7 +208,7 @@ class TokenReader:
         marked = marked_periods(definition, marks) if vouch is not Vouch.WHOLE else frozenset[Period]()
         moved = source_moved(instance, tokens)
         if moved or marked is None or (marked and definition.joins and _dimension_marked(definition, hints)):
-            touched = self._touched(definition, instance, marked)
+            touched = self._touched(definition, instance, marked, passes)
             if touched is None or touched.broken is not None:
                 cause = Cause.BROKEN if touched else Cause.MARK if marked is None or not moved else Cause.SOURCE
                 own = marked_periods(definition, marks) or ()
@@ -213,9 +219,16 @@ class TokenReader:
         return evolve(facts, cause=None, looked=looks(due, (), marked), vouch=vouch)
 
     def _touched(
-        self, definition: AggregateDefinition, instance: InstanceRecord, marked: frozenset[Period] | None
+        self,
+        definition: AggregateDefinition,
+        instance: InstanceRecord,
+        marked: frozenset[Period] | None,
+        passes: dict[Any, list[Row]],
     ) -> Touched | None:
-        """The periods of a declared source that may have changed; None if all must be looked at."""
+        """The periods of a declared source that may have changed; None if all must be looked at.
+
+        `passes`: the light passes that were made in this snapshot already, and their rows.
+        """
         bound = self.bound[definition.id]
         request = next((each for each in bound.requests if each.source_key == PERIODS_KEY), None)
         before = dict(instance.source_tokens).get(SOURCE_KEY + definition.source.alias)
@@ -226,8 +239,11 @@ class TokenReader:
         source, parameters = source_identity(request, DIALECT)
         kind = bound.mark_types[SOURCE_KEY + definition.source.alias]
         sql = light_sql(source, request.source.declared, kind, cut, DIALECT)
+        asked = (sql, parameters, mark)
         try:
-            rows = self._connection.run(sql, {**dict(parameters), MARK_PARAMETER: mark})
+            if asked not in passes:
+                passes[asked] = self._connection.run(sql, {**dict(parameters), MARK_PARAMETER: mark})
+            rows = passes[asked]
         except WarehouseQueryError as problem:
             raise BrokenQueryError(problem, definition_id=definition.id) from problem
         return read_light(request.source, definition.partition, instance.partitions, rows)

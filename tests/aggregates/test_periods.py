@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggmaint.aggregates.model import Granularity, PartitionBy
-from aggmaint.aggregates.periods import NULL_PERIOD, WHOLE_PERIOD, date_bounds, period_of
+from aggmaint.aggregates.periods import NULL_PERIOD, WHOLE_PERIOD, date_ranges, period_of
 
 BERLIN = PartitionBy("d", "day", zone="Europe/Berlin")
 
@@ -74,11 +74,13 @@ def test_special_periods() -> None:
     assert period_of("9999-12-01", PartitionBy("d", "month")).ends_at is None
 
 
-def test_bounds_hold_all_periods_or_are_left_out() -> None:
+def test_ranges_hold_all_periods_and_no_others_or_are_left_out() -> None:
     month = PartitionBy("d", "month")
-    periods = [period_of(each, month) for each in ("2024-05-01", "2024-02-01", None)]
-    assert date_bounds(periods, month) == ("2024-02-01", "2024-06-01")
-    assert date_bounds([period_of("2024-05-01", BERLIN)], BERLIN) == ("2024-04-30", "2024-05-03")
-    assert date_bounds([NULL_PERIOD], month) is None
-    assert date_bounds([*periods, period_of("infinity", month)], month) is None
-    assert date_bounds([period_of("9999-12-01", month)], month) is None
+    periods = [period_of(each, month) for each in ("2024-05-01", "2024-02-01", None, "2024-03-01")]
+    assert date_ranges(periods, month) == ([("2024-02-01", "2024-04-01"), ("2024-05-01", "2024-06-01")], True)
+    assert date_ranges([period_of("2024-05-01", BERLIN)], BERLIN) == ([("2024-04-30", "2024-05-03")], False)
+    assert date_ranges([NULL_PERIOD], month)[0] == []
+    assert date_ranges([*periods, period_of("infinity", month)], month) == ([], False)
+    assert date_ranges([period_of("9999-12-01", month)], month) == ([], False)
+    many = [period_of(f"{year}-01-01", month) for year in range(1900, 1950)]
+    assert date_ranges(many, month) == ([("1900-01-01", "1949-02-01")], False), "then they only help to skip"
