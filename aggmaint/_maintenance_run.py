@@ -266,7 +266,7 @@ class MaintenanceRun:
         for step in steps:
             instance_id = self._new_id()
             name = table_name(instance_id, step.definition.name)
-            requests.append(BuildRequest(step.definition, instance_id, name))
+            requests.append(BuildRequest(step.definition, instance_id, name, step.supersedes, step.before))
 
         def tick(what: str) -> None:
             self._context.progress("build", done=len(self._results), total=total, detail=what)

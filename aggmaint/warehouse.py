@@ -28,7 +28,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from .aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RetireStep
+from .aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RedefineStep, RetireStep
 from .aggregates.looking import Hints
 from .aggregates.model import AggregateDefinition
 from .aggregates.observation import Column, ControlState, InstanceRecord, Observation, PartitionContent
@@ -110,11 +110,18 @@ class PartitionWrite:
 
 @frozen
 class BuildRequest:
-    """An instance to build: its id and the name of its table are drawn by the caller."""
+    """An instance to build: its id and the name of its table are drawn by the caller.
+
+    `supersedes` and `before`: the instance in service, and the definition that it was built from, where that differs in
+    measures only. A warehouse may then copy what is provably current from its table, and compute only the new measures;
+    the result must be what computing all of it would give.
+    """
 
     definition: AggregateDefinition
     instance_id: str
     table_name: str
+    supersedes: InstanceRecord | None = None
+    before: AggregateDefinition | None = None
 
 
 @frozen
@@ -173,7 +180,17 @@ class Failures:
 
 
 Publication = (
-    Refresh | Switch | RestoreView | RetireStep | DropStep | ForgetStep | Failures | AdoptStep | DisownStep | RecordStep
+    Refresh
+    | Switch
+    | RestoreView
+    | RetireStep
+    | DropStep
+    | ForgetStep
+    | Failures
+    | AdoptStep
+    | DisownStep
+    | RecordStep
+    | RedefineStep
 )
 """One guarded transaction."""
 

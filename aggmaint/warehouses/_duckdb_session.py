@@ -214,6 +214,7 @@ class DuckDBSession:
 
         self._guarded("", intents)
         self._shared.changed(self._schema.name)
+        self._writer.prepare(requests)
         try:
             return self._retried(lambda: self._writer.build(requests, tick or _silent))
         except BrokenQueryError as broken:

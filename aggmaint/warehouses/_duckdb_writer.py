@@ -9,7 +9,7 @@ Nothing is ever dropped with CASCADE.
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RetireStep
+from ..aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RedefineStep, RetireStep
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.model import AggregateDefinition, InstanceStatus
 from ..aggregates.naming import Tag, format_tag, parse_tag
@@ -35,8 +35,10 @@ from ..warehouse import (
 from ._duckdb_adopt import Adopter
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
+from ._duckdb_derive import Deriver
 from ._duckdb_gate import require_gate
-from ._duckdb_ledger import Ledger, columns_text
+from ._duckdb_ledger import Ledger
+from ._duckdb_ledger_rows import columns_text
 from ._duckdb_observe import Observer
 from ._duckdb_tokens import BrokenQueryError
 
@@ -59,6 +61,7 @@ def intent_of(request: BuildRequest, fence: Fence, at: datetime) -> InstanceReco
         build_id="",
         started_at=at,
         parts=tuple(sorted(definition.part_hashes.items())),
+        measures=definition.measures,
     )
 
 
@@ -72,16 +75,21 @@ class Writer:
         self._ledger = ledger
         self._schema = schema
         self._observer = observer
+        self._deriver = Deriver(connection, ledger, observer)
         self._adopter = Adopter(connection, ledger, observer, engine)
         self._dialect = DuckDBDialect()
 
     # -- building beside ----------------------------------------------------------------------------------------------
 
+    def prepare(self, requests: Sequence[BuildRequest]) -> None:
+        """What must be asked outside of a transaction, before `build`."""
+        self._deriver.bind(requests)
+
     def build(self, requests: Sequence[BuildRequest], tick: Tick) -> tuple[Built, ...]:
         """Tokens first, then the tables, all from the transaction's one snapshot. Raises BrokenQueryError."""
         definitions = [each.definition for each in requests]
         self._observer.note_files(definitions)
-        answers = self._observer.tokens.for_build(definitions, tick)
+        answers = self._observer.tokens.for_build(definitions, tick, self._deriver.token_requests(requests))
         return tuple(self._build_one(request, answers, tick) for request in requests)
 
     def _build_one(self, request: BuildRequest, answers: Answers, tick: Tick) -> Built:
@@ -89,8 +97,9 @@ class Writer:
         table = self._ledger.table(request.table_name)
         tick(definition.label)
         try:
-            sql = select_sql(definition, DIALECT)
-            self._connection.run(f"CREATE TABLE {table} AS {sql}", bound_parameters(definition))
+            if not self._deriver.make(request, table, answers):
+                sql = select_sql(definition, DIALECT)
+                self._connection.run(f"CREATE TABLE {table} AS {sql}", bound_parameters(definition))
             self._tag("TABLE", request.table_name, definition, request.instance_id, f"aggregate {definition.label}")
             contents = self._observer.contents_of(definition, table)
             tokens = self._tokens(definition, answers)
@@ -135,6 +144,8 @@ class Writer:
             case RestoreView(definition, instance):
                 self._ledger.require_active(instance)
                 self._make_view(definition, instance.id, instance.table_name)
+            case RedefineStep(definition, instance):
+                self._redefine(definition, instance)
             case AdoptStep():
                 self._adopt(publication, at, build_id)
             case DisownStep():
@@ -234,6 +245,17 @@ class Writer:
         if not fits:
             raise FenceLostError(f"{kind.lower()} {name} is no longer the one that was observed; rolled back")
         self._connection.run(f"DROP {kind} {self._ledger.table(name)}")
+
+    def _redefine(self, definition: AggregateDefinition, instance: InstanceRecord) -> None:
+        """Let an instance serve its changed definition, where only the view differs."""
+        self._ledger.require_active(instance)
+        request = BuildRequest(definition, instance.id, instance.table_name)
+        self._ledger.redefine(
+            instance.id, intent_of(request, Fence(instance.generation, instance.fence), instance.started_at)
+        )
+        if instance.view_name.casefold() != definition.view_name.casefold():
+            self._drop_own("VIEW", instance.view_name, instance)
+        self._make_view(definition, instance.id, instance.table_name)
 
     def _adopt(self, step: AdoptStep, at: datetime, build_id: str) -> None:
         _, tag = self._object("TABLE", step.instance.table_name)
