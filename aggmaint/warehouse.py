@@ -115,6 +115,11 @@ class BuildRequest:
     `supersedes` and `before`: the instance in service, and the definition that it was built from, where that differs in
     measures only. A warehouse may then copy what is provably current from its table, and compute only the new measures;
     the result must be what computing all of it would give.
+
+    pieces  an aggregate with more partitions than this may be built in several calls, so many partitions at a time (0: at
+            once). Then the answer says how many are `left`, and the next call, for it alone, goes on.
+    begun   the intent is in the ledger: go on with it, whatever was built of it before. Partitions are kept only as long as
+            their source tokens hold; the call that leaves none has compared all, in its one snapshot.
     """
 
     definition: AggregateDefinition
@@ -122,17 +127,24 @@ class BuildRequest:
     table_name: str
     supersedes: InstanceRecord | None = None
     before: AggregateDefinition | None = None
+    pieces: int = 0
+    begun: bool = False
 
 
 @frozen
 class Built:
-    """An instance that was built, and is in no view yet."""
+    """An instance that was built, and is in no view yet.
+
+    With `left` it is not whole: so many partitions are missing, `taken` were computed by this call, and the rest is empty.
+    """
 
     request: BuildRequest
     rows: int
     columns: tuple[Column, ...]
     partitions: tuple[PartitionWrite, ...]
     source_tokens: tuple[tuple[str, str], ...]
+    left: int = 0
+    taken: int = 0
 
 
 @frozen

@@ -115,12 +115,13 @@ class BuildStep:
     """Build a new instance beside, then switch the view to it. `supersedes` is the one that serves until then.
 
     `before`: the definition that its table was built from, where that differs in measures only: then what is current can be
-    copied, and only new measures need to be computed.
+    copied, and only new measures need to be computed. `resumes`: an instance that an earlier job has begun to build.
     """
 
     definition: AggregateDefinition
     supersedes: InstanceRecord | None
     before: AggregateDefinition | None = None
+    resumes: InstanceRecord | None = None
 
 
 @frozen

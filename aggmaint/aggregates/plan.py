@@ -21,7 +21,7 @@ from datetime import datetime
 
 from attrs import evolve
 
-from ._plan_instances import judge_table, mass_drop_refused, ours, plan_instances, plan_objects
+from ._plan_instances import judge_table, mass_drop_refused, ours, plan_instances, plan_objects, resumable
 from ._plan_partitions import PartitionPlan, Reverifying, plan_partitions
 from .changes import ChangeKind, classify_change
 from .decisions import (
@@ -95,9 +95,12 @@ def plan_maintenance(
     lives = judge_lives(ordered, observation.records, _first_seen(observation), told, policy, now)
     decisions: list[Decision] = []
     steps: list[Step] = _records(ordered, lives, observation, policy)
+    wanted = [_plan_definition(each, lives, observation, policy, reverifying) for each in ordered]
+    builds = (step for _, planned in wanted for step in planned if isinstance(step, BuildStep))
+    resumed = {step.resumes.id for step in builds if step.resumes is not None}
     for part in (
-        *(_plan_definition(each, lives, observation, policy, reverifying) for each in ordered),
-        plan_instances(ordered, lives, observation, policy, now),
+        *wanted,
+        plan_instances(ordered, lives, observation, policy, now, resumed=resumed),
         plan_objects(observation),
         _plan_marks(ordered, marks),
     ):
@@ -169,7 +172,11 @@ def _plan_definition(
         reason, words = build
         serving = instance if reason is not Reason.BUILD_BROKEN else None
         before = None if serving is None else _before(serving, definition)
-        return [_decision(definition, reason, Action.BUILD, words)], [BuildStep(definition, serving, before)]
+        resumes = resumable(definition, observation)
+        if resumes is not None:
+            words += f"; it goes on where it stopped, with {len(resumes.partitions)} partitions"
+        step = BuildStep(definition, serving, None if resumes else before, resumes)
+        return [_decision(definition, reason, Action.BUILD, words)], [step]
     assert instance is not None
     table = observation.tables.get(instance.id, TableFacts())
     partitions = plan_partitions(definition, instance, facts, table, reverifying)

@@ -96,6 +96,7 @@ class Reason(StrEnum):
     BUILD_STRUCTURE_CHANGED = "build_structure_changed"
     BUILD_PARTITION_CHANGED = "build_partition_changed"
     VIEW_CHANGED = "view_changed"
+    INSTANCE_RESUMED = "instance_resumed"
 
 
 @frozen
@@ -245,6 +246,10 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
             "Attributes or measures are computed otherwise; a new table is built beside.",
         ),
         Reason.BUILD_PARTITION_CHANGED: (work, "The rows are partitioned otherwise; a new table is built beside."),
+        Reason.INSTANCE_RESUMED: (
+            work,
+            "Its build stopped part way and goes on: partitions whose source has not changed since are kept.",
+        ),
         Reason.VIEW_CHANGED: (work, "Only what the view shows changed: it is made again, and the table stays."),
     }
     return {reason: ReasonMeaning(*row) for reason, row in rows.items()}

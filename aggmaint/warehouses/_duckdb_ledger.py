@@ -272,6 +272,24 @@ class Ledger:
             {"id": instance_id},
         )
 
+    def go_on_building(self, instance_id: str, fence: Fence) -> None:
+        """A build goes on under this job's fence. Raises FenceLostError if the instance is not being built any more."""
+        mine = self._connection.changed(
+            f"UPDATE {self.table(INSTANCE)} SET generation = $generation, fence = $fence "
+            "WHERE id = $id AND status = 'inprogress'",
+            {"id": instance_id, **_fence(fence)},
+        )
+        if mine != 1:
+            raise FenceLostError(f"instance {instance_id} is not being built any more; rolled back")
+
+    def has_table(self, name: str) -> bool:
+        found = self._connection.run(
+            "SELECT COUNT(*) FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = $schema "
+            "AND lower(table_name) = lower($name)",
+            {"schema": self._schema.name, "name": name},
+        )
+        return bool(found[0][0])
+
     def require_active(self, instance: InstanceRecord) -> None:
         if instance.id not in {found for found, _ in self.active_ids(instance.definition_id)}:
             raise FenceLostError(f"table {instance.table_name} is no longer in service; rolled back")

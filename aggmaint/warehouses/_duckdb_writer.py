@@ -40,6 +40,7 @@ from ._duckdb_gate import require_gate
 from ._duckdb_ledger import Ledger
 from ._duckdb_ledger_rows import columns_text
 from ._duckdb_observe import Observer
+from ._duckdb_pieces import PieceBuilder
 from ._duckdb_tokens import BrokenQueryError
 
 
@@ -76,6 +77,7 @@ class Writer:
         self._schema = schema
         self._observer = observer
         self._deriver = Deriver(connection, ledger, observer)
+        self._pieces = PieceBuilder(connection, ledger, observer, self._make_empty, self._finish)
         self._adopter = Adopter(connection, ledger, observer, engine)
         self._dialect = DuckDBDialect()
 
@@ -90,7 +92,18 @@ class Writer:
         definitions = [each.definition for each in requests]
         self._observer.note_files(definitions)
         answers = self._observer.tokens.for_build(definitions, tick, self._deriver.token_requests(requests))
-        return tuple(self._build_one(request, answers, tick) for request in requests)
+        return tuple(self._pieces.postponed(each, answers) or self._build_one(each, answers, tick) for each in requests)
+
+    def build_piece(self, request: BuildRequest, fence: Fence, at: datetime, tick: Tick) -> Built:
+        """The next piece of a build that was begun, in a guarded transaction. Raises BrokenQueryError."""
+        return self._pieces.build(request, fence, at, tick)
+
+    def _make_empty(self, request: BuildRequest) -> None:
+        """An empty table with the columns of the definition, and its tag."""
+        definition, table = request.definition, self._ledger.table(request.table_name)
+        sql = f"CREATE TABLE {table} AS SELECT * FROM ({select_sql(definition, DIALECT)}) LIMIT 0"
+        self._connection.run(sql, bound_parameters(definition))
+        self._tag("TABLE", request.table_name, definition, request.instance_id, f"aggregate {definition.label}")
 
     def _build_one(self, request: BuildRequest, answers: Answers, tick: Tick) -> Built:
         definition = request.definition
@@ -101,13 +114,19 @@ class Writer:
                 sql = select_sql(definition, DIALECT)
                 self._connection.run(f"CREATE TABLE {table} AS {sql}", bound_parameters(definition))
             self._tag("TABLE", request.table_name, definition, request.instance_id, f"aggregate {definition.label}")
-            contents = self._observer.contents_of(definition, table)
-            tokens = self._tokens(definition, answers)
-            columns = self._connection.columns(f"SELECT * FROM {table}")
-            require_gate(self._connection, definition, table, columns, None)
-            self._observer.require_files(definition)
+            return self._finish(request, answers)
         except WarehouseQueryError as problem:
             raise BrokenQueryError(problem, definition_id=definition.id) from problem
+
+    def _finish(self, request: BuildRequest, answers: Answers) -> Built:
+        """What a whole table holds, and the tokens that it was made from."""
+        definition = request.definition
+        table = self._ledger.table(request.table_name)
+        contents = self._observer.contents_of(definition, table)
+        tokens = self._tokens(definition, answers)
+        columns = self._connection.columns(f"SELECT * FROM {table}")
+        require_gate(self._connection, definition, table, columns, None)
+        self._observer.require_files(definition)
         writes = tuple(
             PartitionWrite(each.period, each.rows, tokens.get(each.period, each.content), each.content)
             for each in contents
@@ -205,6 +224,7 @@ class Writer:
         facts = {"build_id": build_id, "built_at": at, "published_at": at, "row_count": built.rows}
         columns = {"column_list": columns_text(built.columns)}
         self._ledger.move(request.instance_id, InstanceStatus.ACTIVE, at, {**facts, **columns})
+        self._ledger.forget_details(request.instance_id)  # of its pieces
         self._ledger.insert_partitions(request.instance_id, built.partitions, at, build_id)
         self._ledger.replace_sources(request.instance_id, built.source_tokens)
         if old is not None:

@@ -266,6 +266,12 @@ def changed(before: AggregateDefinition = WANTED, **parts: Any) -> World:
     return World(definitions=[wanted], instances=[evolve(ACTIVE, **built)])
 
 
+def stopped(**parts: Any) -> World:
+    """A first build that stopped after one partition."""
+    begun = instance(2, **{"status": InstanceStatus.INPROGRESS, "partitions": (record(JANUARY),), **parts})
+    return World(instances=[begun], extra=[SchemaObject(begun.table_name, ObjectKind.TABLE, tag(begun))])
+
+
 CASES: dict[Reason, Callable[[], World]] = {
     Reason.DEFINITION_FRESH: World,
     Reason.DEFINITION_STALE: lambda: with_tokens((JANUARY, token(2)), (FEBRUARY, token(3))),
@@ -351,6 +357,7 @@ CASES: dict[Reason, Callable[[], World]] = {
     Reason.BUILD_STRUCTURE_CHANGED: lambda: changed(attributes=[]),
     Reason.BUILD_PARTITION_CHANGED: lambda: changed(partition=None),
     Reason.VIEW_CHANGED: lambda: changed(name="renamed"),
+    Reason.INSTANCE_RESUMED: lambda: stopped(),
 }
 
 
@@ -418,6 +425,30 @@ def test_only_where_measures_alone_differ_the_old_table_is_copied_from(parts: di
     assert isinstance(build, BuildStep) and build.supersedes is not None
     assert (build.before is not None) is copies
     assert build.before is None or build.before.measures == WANTED.measures
+
+
+def test_a_build_that_stopped_goes_on_only_as_what_it_was() -> None:
+    (build,) = stopped().plan().steps
+    assert isinstance(build, BuildStep) and build.resumes is not None and build.before is None
+    others = [
+        stopped(partitions=()),
+        stopped(definition_hash="another"),
+        evolve(stopped(), extra=[]),
+        evolve(stopped(), extra=[SchemaObject(instance(2).table_name, ObjectKind.TABLE)]),
+    ]
+    for world in others:
+        assert steps(world) == ["BuildStep", "DropStep"], "it is dropped, and the build begins anew"
+        assert all(not isinstance(each, BuildStep) or each.resumes is None for each in world.plan().steps)
+    blocked = evolve(stopped(), definitions=[evolve(WANTED, blocked=True)])
+    assert steps(blocked) == ["DropStep"]
+    two = stopped()
+    older = instance(1, status=InstanceStatus.INPROGRESS, partitions=(record(JANUARY),))
+    two.instances.append(older)
+    two.extra.append(SchemaObject(older.table_name, ObjectKind.TABLE, tag(older)))
+    assert [each.reason for each in two.plan().decisions if each.subject is Subject.INSTANCE] == [
+        Reason.INSTANCE_ABANDONED,
+        Reason.INSTANCE_RESUMED,
+    ]
 
 
 def test_a_renamed_aggregate_is_refreshed_and_gets_its_view_in_one_run() -> None:
