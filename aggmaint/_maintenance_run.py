@@ -1,15 +1,15 @@
 """One maintenance run: the steps of `maintenance.py`, over an open session. Not for use on its own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ._maintenance_looking import hints_of, observe_with_problems, stopped_by_gate
+from ._maintenance_publications import publication_of, wanted_periods
 from ._maintenance_report import StepResult, make_report
 from ._maintenance_told import told_by
 from .aggregates.budget import Purse, leave_over, ration
-from .aggregates.decisions import BuildStep, MaintenancePlan, RefreshStep, Step, ViewStep, step_action, step_label
+from .aggregates.decisions import BuildStep, MaintenancePlan, RefreshStep, Step, step_action, step_label
 from .aggregates.findings import STEP_FAILED
 from .aggregates.freshness import with_verified
 from .aggregates.inventory import make_inventory
@@ -39,10 +39,7 @@ from .warehouse import (
     Built,
     Failed,
     Failures,
-    PartitionWrite,
     Publication,
-    Refresh,
-    RestoreView,
     Staged,
     StageRequest,
     Switch,
@@ -87,6 +84,7 @@ class MaintenanceRun:
         self._sick: dict[str, str] = {}
         self._stopped_by_gate: set[str] = set()
         self._results: list[StepResult] = []
+        self._unfinished: list[BuildStep] = []
 
     def run(self, *, must_exist: bool) -> MaintenanceReport:
         if self._wishes.adopt is not None:
@@ -175,17 +173,17 @@ class MaintenanceRun:
     def _stage(self, plan: MaintenancePlan) -> tuple[MaintenancePlan, dict[str, Staged]]:
         """Compute what is to be refreshed, as far as the budget reaches; the plan without what it does not reach."""
         purse = self._purse = Purse(self._policy)
-        steps = [step for step in plan.steps if isinstance(step, RefreshStep) and _wanted(step)]
+        steps = [step for step in plan.steps if isinstance(step, RefreshStep) and wanted_periods(step)]
         staged: dict[str, Staged] = {}
         for index, step in enumerate(steps):
             over = self._over_budget()
             if over is not None:
                 return leave_over(plan, _without(plan.steps, steps[index:]), over), staged
-            keys = [period.key for period in _wanted(step)]
+            keys = [period.key for period in wanted_periods(step)]
             shown = ", ".join(keys[:3]) + (", …" if keys[3:] else "")
             detail = f"{step.definition.label}: {len(keys)} {'partition' if len(keys) == 1 else 'partitions'} ({shown})"
             self._context.progress("compute", done=index, total=len(steps), detail=detail)
-            rows = self._session.stage([StageRequest(step.definition, tuple(_wanted(step)))])[0]
+            rows = self._session.stage([StageRequest(step.definition, tuple(wanted_periods(step)))])[0]
             staged[step.definition.id] = rows
             purse.spend(len(rows.contents), sum(each.rows for each in rows.contents))
         return plan, staged
@@ -223,7 +221,7 @@ class MaintenanceRun:
         built = False
         for step in plan.steps:
             if not isinstance(step, BuildStep):
-                self._do(step, _publication(step, staged), total)
+                self._do(step, publication_of(step, staged), total)
             elif not built:
                 built = True
                 left = self._build_all(builds, total)
@@ -251,22 +249,23 @@ class MaintenanceRun:
     def _build_all(self, steps: Sequence[BuildStep], total: int) -> Sequence[BuildStep]:
         """Build in batches that share a snapshot; what fails in company is tried again alone. What the budget left over."""
         size = 1 if self._purse.bounded else self._policy.builds_per_snapshot
-        for first in range(0, len(steps), size):
+        begun = [[each] for each in steps if each.resumes is not None]
+        new = [each for each in steps if each.resumes is None]
+        batches = [*begun, *(new[first : first + size] for first in range(0, len(new), size))]
+        for index, batch in enumerate(batches):
             if self._over_budget() is not None:
-                return steps[first:]
-            alone = self._build_batch(steps[first : first + size], total)
-            for step in alone:
+                return [*self._unfinished, *(step for later in batches[index:] for step in later)]
+            for step in self._build_batch(batch, total):
                 self._build_batch([step], total)
-        return []
+        return self._unfinished
 
     def _build_batch(self, steps: Sequence[BuildStep], total: int) -> list[BuildStep]:
         """Build and switch one batch. The steps that are to be tried again alone, if an aggregate of several broke."""
         started = self._context.now()
-        requests = []
-        for step in steps:
-            instance_id = self._new_id()
-            name = table_name(instance_id, step.definition.name)
-            requests.append(BuildRequest(step.definition, instance_id, name))
+        requests = [self._request(step) for step in steps]
+        if requests[0].begun:
+            self._build_pieces(steps[0], requests[0], total)
+            return []
 
         def tick(what: str) -> None:
             self._context.progress("build", done=len(self._results), total=total, detail=what)
@@ -279,10 +278,52 @@ class MaintenanceRun:
         except (StopWorkError, WarehouseInterruptedError) as stop:
             self._mark_cancelled(requests, self._why(stop))
             raise
-        for step, each in zip(steps, built, strict=True):
-            self._purse.spend(len(each.partitions), each.rows)
-            self._switch(step, each, total)
+        pairs = list(zip(steps, built, strict=True))
+        for step, each in pairs:
+            if not each.left:
+                self._purse.spend(len(each.partitions), each.rows)
+                self._switch(step, each, total)
+        for step, each in pairs:
+            if each.left:
+                self._build_pieces(step, evolve(each.request, begun=True), total)
         return []
+
+    def _request(self, step: BuildStep) -> BuildRequest:
+        """What to build: a new instance, or one that an earlier job has begun, under its own name."""
+        resumes = step.resumes
+        bounds = (self._policy.build_partitions_per_publish, self._policy.run_partitions_max)
+        pieces = min(filter(None, bounds)) if bounds[0] else 0
+        if resumes is not None:
+            return BuildRequest(
+                step.definition, resumes.id, resumes.table_name, step.supersedes, None, pieces, begun=True
+            )
+        instance_id = self._new_id()
+        name = table_name(instance_id, step.definition.name)
+        return BuildRequest(step.definition, instance_id, name, step.supersedes, step.before, pieces)
+
+    def _build_pieces(self, step: BuildStep, request: BuildRequest, total: int) -> None:
+        """Build a large aggregate piece by piece, then switch.
+
+        A job that must stop, and one whose budget is spent, leave the pieces for the next one.
+        """
+
+        def tick(what: str) -> None:
+            self._context.progress("build", done=len(self._results), total=total, detail=what)
+
+        while True:
+            if self._over_budget() is not None:
+                self._unfinished.append(step)
+                return
+            self._context.confirm()
+            try:
+                (built,) = self._session.build([request], at=self._context.now(), tick=tick)
+            except WarehouseQueryError as problem:
+                self._build_failed([step], [request], problem)
+                return
+            self._purse.spend(built.taken, built.rows)
+            if not built.left:
+                self._switch(step, built, total)
+                return
 
     def _build_failed(
         self, steps: Sequence[BuildStep], requests: Sequence[BuildRequest], problem: WarehouseQueryError
@@ -334,30 +375,3 @@ class MaintenanceRun:
 
 def _without(steps: Sequence[Step], left: Sequence[Step]) -> list[Step]:
     return [each for each in steps if not any(each is other for other in left)]
-
-
-def _wanted(step: RefreshStep) -> list[Any]:
-    """The periods that are to be computed: those that the sources have rows of."""
-    return [each.period for each in step.partitions if each.token is not None]
-
-
-def _publication(step: Step, staged: Mapping[str, Staged]) -> Publication:
-    """What a plan's step publishes; a builds' `Switch` comes from its build."""
-    if isinstance(step, BuildStep):
-        raise TypeError("a build has its publication when it is built")
-    if isinstance(step, RefreshStep):
-        return _refresh(step, staged.get(step.definition.id))
-    return RestoreView(step.definition, step.instance) if isinstance(step, ViewStep) else step
-
-
-def _refresh(step: RefreshStep, staged: Staged | None) -> Refresh:
-    tokens = {each.period: each.token for each in step.partitions if each.token is not None}
-    contents = staged.contents if staged is not None else ()
-    return Refresh(
-        definition=step.definition,
-        instance=step.instance,
-        staged=staged,
-        replaced=tuple(each.period for each in step.partitions),
-        written=tuple(PartitionWrite(each.period, each.rows, tokens[each.period], each.content) for each in contents),
-        source_tokens=step.source_tokens,
-    )

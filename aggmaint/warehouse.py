@@ -28,7 +28,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from .aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RetireStep
+from .aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RedefineStep, RetireStep
 from .aggregates.looking import Hints
 from .aggregates.model import AggregateDefinition
 from .aggregates.observation import Column, ControlState, InstanceRecord, Observation, PartitionContent
@@ -110,22 +110,41 @@ class PartitionWrite:
 
 @frozen
 class BuildRequest:
-    """An instance to build: its id and the name of its table are drawn by the caller."""
+    """An instance to build: its id and the name of its table are drawn by the caller.
+
+    `supersedes` and `before`: the instance in service, and the definition that it was built from, where that differs in
+    measures only. A warehouse may then copy what is provably current from its table, and compute only the new measures;
+    the result must be what computing all of it would give.
+
+    pieces  an aggregate with more partitions than this may be built in several calls, so many partitions at a time (0: at
+            once). Then the answer says how many are `left`, and the next call, for it alone, goes on.
+    begun   the intent is in the ledger: go on with it, whatever was built of it before. Partitions are kept only as long as
+            their source tokens hold; the call that leaves none has compared all, in its one snapshot.
+    """
 
     definition: AggregateDefinition
     instance_id: str
     table_name: str
+    supersedes: InstanceRecord | None = None
+    before: AggregateDefinition | None = None
+    pieces: int = 0
+    begun: bool = False
 
 
 @frozen
 class Built:
-    """An instance that was built, and is in no view yet."""
+    """An instance that was built, and is in no view yet.
+
+    With `left` it is not whole: so many partitions are missing, `taken` were computed by this call, and the rest is empty.
+    """
 
     request: BuildRequest
     rows: int
     columns: tuple[Column, ...]
     partitions: tuple[PartitionWrite, ...]
     source_tokens: tuple[tuple[str, str], ...]
+    left: int = 0
+    taken: int = 0
 
 
 @frozen
@@ -173,7 +192,17 @@ class Failures:
 
 
 Publication = (
-    Refresh | Switch | RestoreView | RetireStep | DropStep | ForgetStep | Failures | AdoptStep | DisownStep | RecordStep
+    Refresh
+    | Switch
+    | RestoreView
+    | RetireStep
+    | DropStep
+    | ForgetStep
+    | Failures
+    | AdoptStep
+    | DisownStep
+    | RecordStep
+    | RedefineStep
 )
 """One guarded transaction."""
 

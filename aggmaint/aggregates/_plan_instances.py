@@ -93,10 +93,32 @@ def _own_table(instance: InstanceRecord, thing: SchemaObject, observation: Obser
     )
 
 
+def resumable(definition: AggregateDefinition, observation: Observation) -> InstanceRecord | None:
+    """The newest instance of this very definition whose build stopped part way, and has partitions to go on from."""
+    stopped = [
+        each
+        for each in observation.instances
+        if each.status is InstanceStatus.INPROGRESS
+        and each.definition_id == definition.id
+        and each.definition_hash == definition.definition_hash
+        and each.partitions
+        and not _being_built(each, observation)
+        and (thing := _object_named(each.table_name, observation)) is not None
+        and _own_table(each, thing, observation)
+    ]
+    return max(stopped, key=lambda each: (each.started_at, each.id), default=None)
+
+
 def plan_instances(
-    definitions: Sequence[AggregateDefinition], lives: Lives, observation: Observation, policy: Policy, now: datetime
+    definitions: Sequence[AggregateDefinition],
+    lives: Lives,
+    observation: Observation,
+    policy: Policy,
+    now: datetime,
+    *,
+    resumed: Collection[str] = (),
 ) -> Planned:
-    """One decision per instance of the ledger, oldest first."""
+    """One decision per instance of the ledger, oldest first. `resumed`: ids of those that are built on."""
     defined = {each.id: each for each in definitions}
     refused = mass_drop_refused(defined, observation, policy)
     decisions: list[Decision] = []
@@ -104,6 +126,10 @@ def plan_instances(
     for instance in sorted(observation.instances, key=lambda each: (each.started_at, each.id)):
         decision: Decision
         step: Step | None
+        if instance.id in resumed:
+            words = f"{instance.table_name} has {len(instance.partitions)} partitions; its build goes on"
+            decisions.append(_decision(instance, Reason.INSTANCE_RESUMED, Action.BUILD, words))
+            continue
         if instance.status is InstanceStatus.ACTIVE:
             decision, step = _plan_active(instance, defined.get(instance.definition_id), lives, refused, observation)
         else:

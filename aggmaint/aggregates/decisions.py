@@ -48,6 +48,7 @@ class Action(StrEnum):
     DISOWN = "disown"
     DEFER = "defer"
     RECORD = "record"
+    REDEFINE = "redefine"
 
 
 @frozen
@@ -111,10 +112,16 @@ class ViewStep:
 
 @frozen
 class BuildStep:
-    """Build a new instance beside, then switch the view to it. `supersedes` is the one that serves until then."""
+    """Build a new instance beside, then switch the view to it. `supersedes` is the one that serves until then.
+
+    `before`: the definition that its table was built from, where that differs in measures only: then what is current can be
+    copied, and only new measures need to be computed. `resumes`: an instance that an earlier job has begun to build.
+    """
 
     definition: AggregateDefinition
     supersedes: InstanceRecord | None
+    before: AggregateDefinition | None = None
+    resumes: InstanceRecord | None = None
 
 
 @frozen
@@ -159,13 +166,33 @@ class RecordStep:
     forgotten: tuple[str, ...] = ()
 
 
-Step = RetireStep | RefreshStep | ViewStep | BuildStep | DropStep | ForgetStep | AdoptStep | DisownStep | RecordStep
+@frozen
+class RedefineStep:
+    """Let an active instance serve its changed definition, where only the view differs: its names and its view."""
+
+    definition: AggregateDefinition
+    instance: InstanceRecord
+
+
+Step = (
+    RetireStep
+    | RefreshStep
+    | ViewStep
+    | BuildStep
+    | DropStep
+    | ForgetStep
+    | AdoptStep
+    | DisownStep
+    | RecordStep
+    | RedefineStep
+)
 
 STEP_ORDER: tuple[type, ...] = (
     RecordStep,
     RetireStep,
     AdoptStep,
     RefreshStep,
+    RedefineStep,
     ViewStep,
     BuildStep,
     DisownStep,
@@ -184,6 +211,7 @@ _STEP_ACTIONS: Mapping[type, Action] = {
     AdoptStep: Action.ADOPT,
     DisownStep: Action.DISOWN,
     RecordStep: Action.RECORD,
+    RedefineStep: Action.REDEFINE,
 }
 
 
@@ -198,7 +226,7 @@ def step_label(step: Step) -> str:
     if isinstance(step, RecordStep):
         count = len(step.records) + len(step.forgotten)
         return f"{count} definition{'' if count == 1 else 's'}"
-    if isinstance(step, RefreshStep | ViewStep | BuildStep | AdoptStep):
+    if isinstance(step, RefreshStep | ViewStep | BuildStep | AdoptStep | RedefineStep):
         return step.definition.label
     return step.instance.label
 

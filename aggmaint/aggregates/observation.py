@@ -11,9 +11,11 @@ from enum import StrEnum
 
 from attrs import Factory, frozen
 
+from .changes import ChangeKind, classify_change
 from .life import DefinitionRecord
 from .model import AggregateDefinition, InstanceStatus
 from .naming import Tag
+from .parts import Measure
 from .periods import Period
 
 
@@ -56,7 +58,7 @@ class InstanceRecord:
 
     `since_at` is when it got its present status. `generation` and `fence` are those of the job that built it.
     `source_tokens` are (source key, token) pairs of its sources and dependencies, each as a whole. `parts` are the
-    (name, hash) pairs of the definition that it was built from; empty: not known.
+    (name, hash) pairs of the definition that it was built from, and `measures` its measures; empty: not known.
     """
 
     id: str
@@ -81,6 +83,7 @@ class InstanceRecord:
     partitions: tuple[PartitionRecord, ...] = ()
     source_tokens: tuple[tuple[str, str], ...] = ()
     parts: tuple[tuple[str, str], ...] = ()
+    measures: tuple[Measure, ...] = ()
 
 
 class ObjectKind(StrEnum):
@@ -216,11 +219,18 @@ def active_instance(definition_id: str, instances: tuple[InstanceRecord, ...]) -
 
 
 def serves(instance: InstanceRecord, definition: AggregateDefinition, columns: tuple[Column, ...]) -> bool:
-    """True if the instance was made from this very definition and a build would still make these columns.
+    """True if the table holds what this definition asks for and a build would still make these columns.
 
-    Only then is there anything to compare tokens with.
+    Only then is there anything to compare tokens with. What only the view shows may differ.
     """
-    return instance.definition_hash == definition.definition_hash and instance.columns == columns
+    return instance.columns == columns and change_of(instance, definition) in (ChangeKind.SAME, ChangeKind.VIEW)
+
+
+def change_of(instance: InstanceRecord, definition: AggregateDefinition) -> ChangeKind:
+    """How the definition differs from the one that the instance was built from."""
+    if instance.definition_hash == definition.definition_hash:
+        return ChangeKind.SAME
+    return classify_change(dict(instance.parts), definition.part_hashes).kind
 
 
 def source_moved(instance: InstanceRecord, source_tokens: tuple[tuple[str, str], ...]) -> bool:

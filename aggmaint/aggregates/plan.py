@@ -8,7 +8,7 @@ of the schema. Each gets exactly one decision. The order of the steps makes ever
     record what is known of definitions           uses and deactivations, before anything follows from them
     retire what is broken or no longer wanted     off the view at once: a wrong answer is worse than none
     refresh stale partitions, note moved tokens   each aggregate in one publish
-    make missing views again
+    make missing views again, and those of definitions that changed only there
     build beside, switch                          the old instance serves until its successor does
     drop what is past its grace, forget old records
 
@@ -19,8 +19,11 @@ partitions; this file definitions. The first rule that applies wins, in the orde
 from collections.abc import Sequence
 from datetime import datetime
 
-from ._plan_instances import judge_table, mass_drop_refused, ours, plan_instances, plan_objects
+from attrs import evolve
+
+from ._plan_instances import judge_table, mass_drop_refused, ours, plan_instances, plan_objects, resumable
 from ._plan_partitions import PartitionPlan, Reverifying, plan_partitions
+from .changes import ChangeKind, classify_change
 from .decisions import (
     STEP_ORDER,
     Action,
@@ -28,6 +31,7 @@ from .decisions import (
     Decision,
     MaintenancePlan,
     RecordStep,
+    RedefineStep,
     RefreshStep,
     Step,
     Subject,
@@ -37,16 +41,30 @@ from .life import Deactivated, Life, Lives, Told, judge_lives
 from .looking import SourceMark, unknown_marks
 from .model import AggregateDefinition
 from .observation import (
+    Column,
     DefinitionFacts,
     FailureKind,
     InstanceRecord,
     Observation,
     TableFacts,
     active_instance,
+    change_of,
     source_moved,
 )
 from .policy import Policy
 from .reasons import MEANINGS, Reason
+
+_CHANGES = {
+    ChangeKind.MEASURES_ADDED: Reason.BUILD_MEASURES_ADDED,
+    ChangeKind.MEASURES_REMOVED: Reason.BUILD_MEASURES_REMOVED,
+    ChangeKind.DEPENDENCIES: Reason.BUILD_DEFINITION_CHANGED,
+    ChangeKind.ROWS: Reason.BUILD_DEFINITION_CHANGED,
+    ChangeKind.PARTITION: Reason.BUILD_PARTITION_CHANGED,
+    ChangeKind.STRUCTURE: Reason.BUILD_STRUCTURE_CHANGED,
+}
+"""What a change of the definition is built for; a change of the view only is not."""
+
+_COPIED = (ChangeKind.VIEW, ChangeKind.MEASURES_REMOVED, ChangeKind.MEASURES_ADDED)
 
 _FAILURES = {
     FailureKind.DEFINITION: Reason.DEFINITION_INVALID,
@@ -77,9 +95,12 @@ def plan_maintenance(
     lives = judge_lives(ordered, observation.records, _first_seen(observation), told, policy, now)
     decisions: list[Decision] = []
     steps: list[Step] = _records(ordered, lives, observation, policy)
+    wanted = [_plan_definition(each, lives, observation, policy, reverifying) for each in ordered]
+    builds = (step for _, planned in wanted for step in planned if isinstance(step, BuildStep))
+    resumed = {step.resumes.id for step in builds if step.resumes is not None}
     for part in (
-        *(_plan_definition(each, lives, observation, policy, reverifying) for each in ordered),
-        plan_instances(ordered, lives, observation, policy, now),
+        *wanted,
+        plan_instances(ordered, lives, observation, policy, now, resumed=resumed),
         plan_objects(observation),
         _plan_marks(ordered, marks),
     ):
@@ -150,7 +171,12 @@ def _plan_definition(
     if build is not None:
         reason, words = build
         serving = instance if reason is not Reason.BUILD_BROKEN else None
-        return [_decision(definition, reason, Action.BUILD, words)], [BuildStep(definition, serving)]
+        before = None if serving is None else _before(serving, definition)
+        resumes = resumable(definition, observation)
+        if resumes is not None:
+            words += f"; it goes on where it stopped, with {len(resumes.partitions)} partitions"
+        step = BuildStep(definition, serving, None if resumes else before, resumes)
+        return [_decision(definition, reason, Action.BUILD, words)], [step]
     assert instance is not None
     table = observation.tables.get(instance.id, TableFacts())
     partitions = plan_partitions(definition, instance, facts, table, reverifying)
@@ -193,17 +219,35 @@ def _build_reason(
     health, words = judge_table(instance, observation)
     if health is not Reason.INSTANCE_HEALTHY:
         return Reason.BUILD_BROKEN, words
-    if instance.definition_hash != definition.definition_hash:
-        what = "columns" if instance.structure_hash != definition.structure_hash else "source or name"
+    change = classify_change(dict(instance.parts), definition.part_hashes)
+    kind = change_of(instance, definition)
+    if kind in _CHANGES:
+        what = change.words if instance.parts else "how it was before is not known"
+        reason = _CHANGES[kind] if instance.parts else Reason.BUILD_DEFINITION_CHANGED
+        return reason, f"the definition changed ({what}); {instance.table_name} serves until then"
+    if kind is ChangeKind.VIEW and sorted(instance.columns, key=_name) == sorted(facts.columns, key=_name):
+        if instance.columns == facts.columns:
+            return None
         return (
-            Reason.BUILD_DEFINITION_CHANGED,
-            f"the definition changed ({what}); {instance.table_name} serves until then",
+            Reason.BUILD_STRUCTURE_CHANGED,
+            f"the columns come in another order; {instance.table_name} serves until then",
         )
     if instance.columns != facts.columns:
         before = {each.name: each.type for each in instance.columns}
         moved = [f"{c.name} {before.get(c.name)} -> {c.type}" for c in facts.columns if before.get(c.name) != c.type]
         return Reason.BUILD_SOURCE_TYPES_CHANGED, f"columns would change: {', '.join(moved[:5])}"
     return None
+
+
+def _name(column: Column) -> str:
+    return column.name
+
+
+def _before(instance: InstanceRecord, definition: AggregateDefinition) -> AggregateDefinition | None:
+    """The definition that the instance was built from, if only measures differ and it is known which it had."""
+    if not instance.measures or change_of(instance, definition) not in _COPIED:
+        return None
+    return evolve(definition, measures=instance.measures)
 
 
 def _plan_serving(
@@ -238,6 +282,19 @@ def _plan_view(
 ) -> tuple[Decision, list[Step]]:
     name = definition.view_name
     there = next((each for each in observation.objects if each.name.casefold() == name.casefold()), None)
+    if change_of(instance, definition) is ChangeKind.VIEW:
+        words = f"only what the view shows changed: view {name} is made again over {instance.table_name}"
+        redefined = Decision(
+            Subject.VIEW,
+            Reason.VIEW_CHANGED,
+            Action.REDEFINE,
+            definition.label,
+            words,
+            definition.id,
+            None,
+            instance.id,
+        )
+        return redefined, [RedefineStep(definition, instance)]
     if there is not None and there.tag is not None and there.tag.instance_id == instance.id:
         words = f"view {name} reads {instance.table_name}"
         return Decision(

@@ -263,7 +263,7 @@ def _planned(
     by_instance = reasons.get((Subject.INSTANCE, told["instance_id"]))
     by_definition = reasons.get((Subject.DEFINITION, told["definition_id"]))
     view = reasons.get((Subject.VIEW, told["definition_id"]))
-    by_view = view if told["action"] == Action.RESTORE_VIEW.value else None
+    by_view = view if told["action"] in _OF_VIEWS else None
     of_instance = by_instance if told["action"] in _OF_INSTANCES else None
     return PlannedStep(
         action=Action(told["action"]),
@@ -287,6 +287,7 @@ def _instance_of(step: Step) -> InstanceRecord | None:
     return step.supersedes if isinstance(step, BuildStep) else step.instance
 
 
+_OF_VIEWS = frozenset({Action.RESTORE_VIEW.value, Action.REDEFINE.value})
 _OF_INSTANCES = frozenset({Action.RETIRE.value, Action.DROP.value, Action.FORGET.value})
 
 

@@ -64,6 +64,9 @@ class Policy:
     remove_unused     deactivate demand-defined definitions that were not used …
     unused_days       … for so many days, 10 to 365. Also the days of "recent" use by which retention judges.
     partitions_max    an aggregate with more periods than this is refused (a date column with year 9999 in it is typical).
+    build_partitions_per_publish
+                      an aggregate without joins and with more partitions than this is built in pieces of so many, each
+                      committed by itself, so that a build that stops goes on where it stopped (0: never).
     builds_per_snapshot  how many aggregates are built from one snapshot, sharing its fingerprint scans. If one of them
                       fails, each is tried again alone.
     audit_days        within so many days each partition for which a declaration or an engine's token vouches is compared
@@ -87,6 +90,7 @@ class Policy:
     remove_unused: bool = field(default=True, validator=_flag)
     unused_days: int = field(default=45, validator=_whole(UNUSED_DAYS_MIN, UNUSED_DAYS_MAX))
     partitions_max: int = field(default=10_000, validator=_at_least(1))
+    build_partitions_per_publish: int = field(default=500, validator=_whole(0))
     builds_per_snapshot: int = field(default=8, validator=_at_least(1))
     audit_days: float = field(default=30.0, validator=_more_than_nothing)
     compared_rows_max: int = field(default=100_000, validator=_at_least(0))

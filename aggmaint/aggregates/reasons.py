@@ -90,6 +90,13 @@ class Reason(StrEnum):
     OBJECT_LOST = "object_lost"
     # of any candidate
     NOT_COVERED = "not_covered"
+    # changes of a definition
+    BUILD_MEASURES_ADDED = "build_measures_added"
+    BUILD_MEASURES_REMOVED = "build_measures_removed"
+    BUILD_STRUCTURE_CHANGED = "build_structure_changed"
+    BUILD_PARTITION_CHANGED = "build_partition_changed"
+    VIEW_CHANGED = "view_changed"
+    INSTANCE_RESUMED = "instance_resumed"
 
 
 @frozen
@@ -116,7 +123,10 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
         Reason.BUILD_FIRST: (work, "The aggregate was never built."),
         Reason.BUILD_AGAIN: (work, "No instance is in service: the last one failed, was retired or was found broken."),
         Reason.BUILD_BROKEN: (work, "The health check found the table missing or broken; a new one is built."),
-        Reason.BUILD_DEFINITION_CHANGED: (work, "The definition changed; a new table is built beside the old one."),
+        Reason.BUILD_DEFINITION_CHANGED: (
+            work,
+            "The definition reads other rows (or nobody knows how it was before); a new table is built beside the old one.",
+        ),
         Reason.BUILD_SOURCE_TYPES_CHANGED: (
             work,
             "The sources' types changed the columns; a new table is built beside.",
@@ -223,6 +233,24 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
             "The object carries our tag, but the ledger does not name it; it is not touched.",
         ),
         Reason.NOT_COVERED: (work, "The job was asked for something else only; a later run does it."),
+        Reason.BUILD_MEASURES_ADDED: (
+            work,
+            "Measures were added: of current partitions only these are computed, beside a copy of the others.",
+        ),
+        Reason.BUILD_MEASURES_REMOVED: (
+            work,
+            "Measures were removed: the others are copied, current partitions not computed.",
+        ),
+        Reason.BUILD_STRUCTURE_CHANGED: (
+            work,
+            "Attributes or measures are computed otherwise; a new table is built beside.",
+        ),
+        Reason.BUILD_PARTITION_CHANGED: (work, "The rows are partitioned otherwise; a new table is built beside."),
+        Reason.INSTANCE_RESUMED: (
+            work,
+            "Its build stopped part way and goes on: partitions whose source has not changed since are kept.",
+        ),
+        Reason.VIEW_CHANGED: (work, "Only what the view shows changed: it is made again, and the table stays."),
     }
     return {reason: ReasonMeaning(*row) for reason, row in rows.items()}
 

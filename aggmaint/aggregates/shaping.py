@@ -29,6 +29,7 @@ from .decisions import (
     MaintenancePlan,
     PartitionRefresh,
     RecordStep,
+    RedefineStep,
     RefreshStep,
     Step,
     Subject,
@@ -86,7 +87,7 @@ def _inner(decision: Decision, definition_id: str) -> bool:
 
 
 def _for_definition(step: Step, definition_id: str) -> bool:
-    return isinstance(step, BuildStep | RefreshStep | ViewStep) and step.definition.id == definition_id
+    return isinstance(step, BuildStep | RefreshStep | ViewStep | RedefineStep) and step.definition.id == definition_id
 
 
 def shape(

@@ -11,6 +11,7 @@ from .decisions import (
     DropStep,
     ForgetStep,
     RecordStep,
+    RedefineStep,
     RefreshStep,
     RetireStep,
     Step,
@@ -41,7 +42,7 @@ def statements_of(step: Step, schema: str, dialect: str) -> tuple[str, ...]:
             wanted = [each.period for each in partitions if each.token is not None]
             deletes = (f"DELETE FROM {table} WHERE {rows_of_periods_sql(periods, dialect)}",)
             return (*deletes, f"INSERT INTO {table} {select_sql(definition, dialect, wanted)}") if wanted else deletes
-        case ViewStep(definition, instance) | AdoptStep(definition, instance):
+        case ViewStep(definition, instance) | AdoptStep(definition, instance) | RedefineStep(definition, instance):
             select = view_sql(definition, name(instance.table_name), dialect)
             return (f"CREATE OR REPLACE VIEW {name(definition.view_name)} AS {select}",)
         case RetireStep(instance, drop_view=True):

@@ -27,7 +27,8 @@ from ..errors import FenceLostError, WarehouseQueryError
 from ..warehouse import ManagedSchema, PartitionWrite
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
-from ._duckdb_ledger import Ledger, columns_text
+from ._duckdb_ledger import Ledger
+from ._duckdb_ledger_rows import columns_text
 from ._duckdb_observe import Observer
 from ._duckdb_tokens import BrokenQueryError, broke_off
 
@@ -71,7 +72,11 @@ class Adopter:
         except BrokenQueryError as broken:
             raise WarehouseQueryError(broke_off(broken.problem), definition_id=definition.id) from broken.problem
         self._ledger.forget_details(instance.id)  # what is left of a ledger that was lost in part
-        self._ledger.insert_intent(evolve(instance, status=InstanceStatus.INPROGRESS, started_at=at))
+        parts = tuple(sorted(definition.part_hashes.items()))
+        intent = evolve(
+            instance, status=InstanceStatus.INPROGRESS, started_at=at, parts=parts, measures=definition.measures
+        )
+        self._ledger.insert_intent(intent)
         facts = {"build_id": build_id, "built_at": at, "published_at": at, "message": "adopted, not built"}
         columns = {"column_list": columns_text(instance.columns), "row_count": sum(each.rows for each in writes)}
         self._ledger.move(instance.id, InstanceStatus.ACTIVE, at, {**facts, **columns})

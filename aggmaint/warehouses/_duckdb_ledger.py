@@ -8,7 +8,7 @@ The tables and their versions: `_duckdb_ledger_schema.py`.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from attrs import evolve
@@ -16,12 +16,13 @@ from attrs import evolve
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.life import DefinitionRecord
 from ..aggregates.model import INSTANCE_PREDECESSORS, InstanceStatus
-from ..aggregates.observation import Column, ControlState, InstanceRecord, Observation, PartitionRecord
+from ..aggregates.observation import ControlState, InstanceRecord, Observation, PartitionRecord
 from ..aggregates.periods import Period
 from ..core.job import Fence
 from ..errors import FenceLostError, ForeignSchemaError
 from ..warehouse import ManagedSchema, PartitionWrite
 from ._duckdb_connection import Connection
+from ._duckdb_ledger_rows import instance_of, measures_text, read, stored, text
 from ._duckdb_ledger_schema import (
     CONTROL,
     DEFINITION,
@@ -35,14 +36,6 @@ from ._duckdb_ledger_schema import (
     migrate_ledger,
 )
 from ._duckdb_records import read_records, replace_records
-
-
-def _stored(instant: datetime | None) -> datetime | None:
-    return None if instant is None else instant.astimezone(UTC).replace(tzinfo=None)
-
-
-def _read(instant: Any) -> Any:
-    return None if instant is None else instant.replace(tzinfo=UTC)
 
 
 class Ledger:
@@ -189,14 +182,14 @@ class Ledger:
         return self._instances(self.read_control()[1])
 
     def _instances(self, version: int) -> tuple[InstanceRecord, ...]:
-        parts = "parts" if version >= 2 else "NULL"
+        parts = "parts, measures" if version >= 2 else "NULL, NULL"
         partitions: dict[str, list[PartitionRecord]] = {}
         for instance_id, key, on, starts, ends, rows, token, content, build, published in self._connection.run(
             "SELECT instance_id, period_key, starts_on, starts_at, ends_at, row_count, token, content, build_id, "
             f"published_at FROM {self.table(PARTITION)} ORDER BY period_key"
         ):
-            period = Period(key, on, _read(starts), _read(ends))
-            record = PartitionRecord(period, rows, token, content, build, _read(published))
+            period = Period(key, on, read(starts), read(ends))
+            record = PartitionRecord(period, rows, token, content, build, read(published))
             partitions.setdefault(instance_id, []).append(record)
         sources: dict[str, list[tuple[str, str]]] = {}
         for instance_id, key, token in self._connection.run(
@@ -204,7 +197,7 @@ class Ledger:
         ):
             sources.setdefault(instance_id, []).append((key, token))
         return tuple(
-            _instance(row, tuple(partitions.get(row[0], ())), tuple(sources.get(row[0], ())))
+            instance_of(row, tuple(partitions.get(row[0], ())), tuple(sources.get(row[0], ())))
             for row in self._connection.run(
                 "SELECT id, definition_id, label, table_name, view_name, status, since_at, generation, fence, "
                 "definition_hash, structure_hash, build_id, started_at, built_at, published_at, row_count, column_list, "
@@ -230,7 +223,7 @@ class Ledger:
         self._connection.run(
             f"INSERT INTO {self.table(INSTANCE)} VALUES ($id, $definition_id, $label, $table_name, $view_name, $status, "
             "$at, $generation, $fence, $definition_hash, $structure_hash, $build_id, $at, NULL, NULL, 0, '[]', NULL, NULL, "
-            "$parts)",
+            "$parts, $measures)",
             {
                 **{
                     name: getattr(instance, name)
@@ -240,8 +233,9 @@ class Ledger:
                 "generation": instance.generation,
                 "fence": instance.fence,
                 "status": instance.status.value,
-                "at": _stored(instance.started_at),
+                "at": stored(instance.started_at),
                 "parts": json.dumps(dict(instance.parts)),
+                "measures": measures_text(instance.measures),
             },
         )
 
@@ -251,13 +245,11 @@ class Ledger:
         Raises FenceLostError if it has another one.
         """
         allowed = ", ".join(f"'{status.value}'" for status in sorted(INSTANCE_PREDECESSORS[to]))
-        values = {
-            name: _stored(value) if isinstance(value, datetime) else value for name, value in (more or {}).items()
-        }
+        values = {name: stored(value) if isinstance(value, datetime) else value for name, value in (more or {}).items()}
         sets = "".join(f", {name} = ${name}" for name in values)
         moved = self._connection.changed(
             f"UPDATE {self.table(INSTANCE)} SET status = $to, since_at = $at{sets} WHERE id = $id AND status IN ({allowed})",
-            {**values, "to": to.value, "at": _stored(at), "id": instance_id},
+            {**values, "to": to.value, "at": stored(at), "id": instance_id},
         )
         if moved != 1:
             raise FenceLostError(f"instance {instance_id} is not as the plan saw it; rolled back")
@@ -267,7 +259,7 @@ class Ledger:
         noted = self._connection.changed(
             f"UPDATE {self.table(INSTANCE)} SET build_id = $build, published_at = $at "
             "WHERE id = $id AND status = 'active' AND build_id = $before",
-            {"build": build_id, "at": _stored(at), "id": instance.id, "before": instance.build_id},
+            {"build": build_id, "at": stored(at), "id": instance.id, "before": instance.build_id},
         )
         if noted != 1:
             raise FenceLostError(f"table {instance.table_name} was published since it was observed; rolled back")
@@ -279,6 +271,24 @@ class Ledger:
             f"FROM {self.table(PARTITION)} WHERE instance_id = $id) WHERE id = $id",
             {"id": instance_id},
         )
+
+    def go_on_building(self, instance_id: str, fence: Fence) -> None:
+        """A build goes on under this job's fence. Raises FenceLostError if the instance is not being built any more."""
+        mine = self._connection.changed(
+            f"UPDATE {self.table(INSTANCE)} SET generation = $generation, fence = $fence "
+            "WHERE id = $id AND status = 'inprogress'",
+            {"id": instance_id, **_fence(fence)},
+        )
+        if mine != 1:
+            raise FenceLostError(f"instance {instance_id} is not being built any more; rolled back")
+
+    def has_table(self, name: str) -> bool:
+        found = self._connection.run(
+            "SELECT COUNT(*) FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = $schema "
+            "AND lower(table_name) = lower($name)",
+            {"schema": self._schema.name, "name": name},
+        )
+        return bool(found[0][0])
 
     def require_active(self, instance: InstanceRecord) -> None:
         if instance.id not in {found for found, _ in self.active_ids(instance.definition_id)}:
@@ -296,7 +306,7 @@ class Ledger:
         """One statement, whatever the number of partitions."""
         listed = [
             [
-                *(each.period.key, each.period.starts_on, _text(each.period.starts_at), _text(each.period.ends_at)),
+                *(each.period.key, each.period.starts_on, text(each.period.starts_at), text(each.period.ends_at)),
                 *(str(each.rows), each.token, each.content),
             ]
             for each in writes
@@ -305,7 +315,7 @@ class Ledger:
             self._connection.run(
                 f"INSERT INTO {self.table(PARTITION)} SELECT $id, r[1], r[2], CAST(r[3] AS TIMESTAMP), "
                 "CAST(r[4] AS TIMESTAMP), CAST(r[5] AS BIGINT), r[6], r[7], $build, $at FROM (SELECT UNNEST($rows) AS r)",
-                {"id": instance_id, "rows": listed, "build": build_id, "at": _stored(at)},
+                {"id": instance_id, "rows": listed, "build": build_id, "at": stored(at)},
             )
 
     def replace_sources(self, instance_id: str, tokens: Iterable[tuple[str, str]]) -> None:
@@ -315,6 +325,19 @@ class Ledger:
                 f"INSERT INTO {self.table(SOURCE)} VALUES ($id, $key, $token)",
                 {"id": instance_id, "key": key, "token": token},
             )
+
+    def redefine(self, instance_id: str, wanted: InstanceRecord) -> None:
+        """Give an instance the names and hashes of a changed definition; its table and partitions stay."""
+        self._connection.run(
+            f"UPDATE {self.table(INSTANCE)} SET label = $label, view_name = $view_name, definition_hash = $definition_hash, "
+            "structure_hash = $structure_hash, parts = $parts, measures = $measures WHERE id = $id",
+            {
+                **{n: getattr(wanted, n) for n in ("label", "view_name", "definition_hash", "structure_hash")},
+                "parts": json.dumps(dict(wanted.parts)),
+                "measures": measures_text(wanted.measures),
+                "id": instance_id,
+            },
+        )
 
     def replace_records(self, records: Sequence[DefinitionRecord], forgotten: Iterable[str]) -> None:
         replace_records(self._connection, self.table(DEFINITION), records, forgotten)
@@ -338,43 +361,3 @@ class Ledger:
 
 def _fence(fence: Fence) -> dict[str, Any]:
     return {"generation": fence.generation, "fence": fence.number}
-
-
-def _text(instant: datetime | None) -> str | None:
-    stored = _stored(instant)
-    return None if stored is None else stored.isoformat(sep=" ")
-
-
-def _instance(
-    row: tuple[Any, ...], partitions: tuple[PartitionRecord, ...], sources: tuple[tuple[str, str], ...]
-) -> InstanceRecord:
-    identity, definition_id, label, table, view, status, since, generation, fence, *rest = row
-    definition_hash, structure_hash, build, started, built, published, rows, columns, reason, message, parts = rest
-    return InstanceRecord(
-        id=identity,
-        definition_id=definition_id,
-        label=label,
-        table_name=table,
-        view_name=view,
-        status=InstanceStatus(status),
-        since_at=_read(since),
-        generation=generation,
-        fence=fence,
-        definition_hash=definition_hash,
-        structure_hash=structure_hash,
-        build_id=build,
-        started_at=_read(started),
-        built_at=_read(built),
-        published_at=_read(published),
-        rows=rows,
-        columns=tuple(Column(name, kind) for name, kind in json.loads(columns)),
-        reason=reason,
-        message=message,
-        partitions=partitions,
-        source_tokens=sources,
-        parts=() if parts is None else tuple(sorted(json.loads(parts).items())),
-    )
-
-
-def columns_text(columns: Iterable[Column]) -> str:
-    return json.dumps([[each.name, each.type] for each in columns], ensure_ascii=False)

@@ -5,7 +5,7 @@ migrates it in the transaction of its claim, so that it happens once, under the 
 that a newer version wrote is refused. A column is only ever added, at the end.
 
     1  control, instances, partitions, sources
-    2  the parts of an instance's definition; records of definitions
+    2  the parts and the measures of an instance's definition; records of definitions
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TABLES = {
         "id VARCHAR, definition_id VARCHAR, label VARCHAR, table_name VARCHAR, view_name VARCHAR, status VARCHAR, "
         "since_at TIMESTAMP, generation BIGINT, fence BIGINT, definition_hash VARCHAR, structure_hash VARCHAR, "
         "build_id VARCHAR, started_at TIMESTAMP, built_at TIMESTAMP, published_at TIMESTAMP, row_count BIGINT, "
-        "column_list VARCHAR, reason VARCHAR, message VARCHAR, parts VARCHAR"
+        "column_list VARCHAR, reason VARCHAR, message VARCHAR, parts VARCHAR, measures VARCHAR"
     ),
     PARTITION: (
         "instance_id VARCHAR, period_key VARCHAR, starts_on VARCHAR, starts_at TIMESTAMP, ends_at TIMESTAMP, "
@@ -51,5 +51,6 @@ def migrate_ledger(run: Callable[[str], object], table: Callable[[str], str], ve
     for name, columns in TABLES.items():
         run(f"CREATE TABLE IF NOT EXISTS {table(name)} ({columns})")
     if version < 2:
-        run(f"ALTER TABLE {table(INSTANCE)} ADD COLUMN IF NOT EXISTS parts VARCHAR")
+        for column in ("parts", "measures"):
+            run(f"ALTER TABLE {table(INSTANCE)} ADD COLUMN IF NOT EXISTS {column} VARCHAR")
     run(f"UPDATE {table(CONTROL)} SET version = {LEDGER_VERSION}")

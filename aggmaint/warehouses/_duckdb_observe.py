@@ -68,6 +68,10 @@ class Observer:
         self.tokens = TokenReader(connection, engine, shared.source_token)
         self._files: dict[str, tuple[Any, ...]] = {}
 
+    def bind(self, definitions: Sequence[AggregateDefinition]) -> dict[str, Bound]:
+        """Bind further definitions; those of the last observation stay as they are. Outside of transactions."""
+        return self._binder.bind(definitions)
+
     # -- the snapshot -------------------------------------------------------------------------------------------------
 
     def observe(

@@ -207,21 +207,33 @@ class DuckDBSession:
     def build(self, requests: Sequence[BuildRequest], *, at: datetime, tick: Tick | None = None) -> tuple[Built, ...]:
         self._end_snapshot()
         fence = self._held()
+        fresh = [each for each in requests if not each.begun]
 
         def intents() -> None:
-            for request in requests:
+            for request in fresh:
                 self._ledger.insert_intent(intent_of(request, fence, at))
 
-        self._guarded("", intents)
+        if fresh:
+            self._guarded("", intents)
         self._shared.changed(self._schema.name)
+        self._writer.prepare(fresh)
         try:
-            return self._retried(lambda: self._writer.build(requests, tick or _silent))
+            if not fresh:
+                return tuple(self._piece(each, fence, at, tick or _silent) for each in requests)
+            return self._retried(lambda: self._writer.build(fresh, tick or _silent))
         except BrokenQueryError as broken:
             ids = {each.definition_id for each in broken.scan.requests} if broken.scan else {broken.definition_id}
             blamed = ids.pop() if len(ids) == 1 else None
             if isinstance(broken.problem, GateError):
                 raise broken.problem from None
             raise WarehouseQueryError(broke_off(broken.problem), definition_id=blamed) from broken.problem
+
+    def _piece(self, request: BuildRequest, fence: Fence, at: datetime, tick: Tick) -> Built:
+        def whole() -> Built:
+            self._ledger.guard(fence, "")
+            return self._writer.build_piece(request, fence, at, tick)
+
+        return self._retried(whole)
 
     def publish(self, publication: Publication, *, at: datetime, build_id: str) -> None:
         self._end_snapshot()

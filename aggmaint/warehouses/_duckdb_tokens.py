@@ -340,11 +340,13 @@ class TokenReader:
 
     # -- builds -------------------------------------------------------------------------------------------------------
 
-    def for_build(self, definitions: Sequence[AggregateDefinition], tick: Tick) -> Answers:
-        """All tokens of definitions that are about to be built, in one pass over each source."""
+    def for_build(
+        self, definitions: Sequence[AggregateDefinition], tick: Tick, more: Sequence[TokenRequest] = ()
+    ) -> Answers:
+        """All tokens of definitions that are about to be built, and `more`, in one pass over each source."""
         wide = self._wide()
         answers: Answers = {}
-        requests: list[TokenRequest] = []
+        requests: list[TokenRequest] = list(more)
         known: dict[Any, str] = {}
         for definition in definitions:
             for each in self.bound[definition.id].requests:

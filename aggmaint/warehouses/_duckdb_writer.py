@@ -9,7 +9,7 @@ Nothing is ever dropped with CASCADE.
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RetireStep
+from ..aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RedefineStep, RetireStep
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.model import AggregateDefinition, InstanceStatus
 from ..aggregates.naming import Tag, format_tag, parse_tag
@@ -35,9 +35,12 @@ from ..warehouse import (
 from ._duckdb_adopt import Adopter
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
+from ._duckdb_derive import Deriver
 from ._duckdb_gate import require_gate
-from ._duckdb_ledger import Ledger, columns_text
+from ._duckdb_ledger import Ledger
+from ._duckdb_ledger_rows import columns_text
 from ._duckdb_observe import Observer
+from ._duckdb_pieces import PieceBuilder
 from ._duckdb_tokens import BrokenQueryError
 
 
@@ -59,6 +62,7 @@ def intent_of(request: BuildRequest, fence: Fence, at: datetime) -> InstanceReco
         build_id="",
         started_at=at,
         parts=tuple(sorted(definition.part_hashes.items())),
+        measures=definition.measures,
     )
 
 
@@ -72,33 +76,57 @@ class Writer:
         self._ledger = ledger
         self._schema = schema
         self._observer = observer
+        self._deriver = Deriver(connection, ledger, observer)
+        self._pieces = PieceBuilder(connection, ledger, observer, self._make_empty, self._finish)
         self._adopter = Adopter(connection, ledger, observer, engine)
         self._dialect = DuckDBDialect()
 
     # -- building beside ----------------------------------------------------------------------------------------------
 
+    def prepare(self, requests: Sequence[BuildRequest]) -> None:
+        """What must be asked outside of a transaction, before `build`."""
+        self._deriver.bind(requests)
+
     def build(self, requests: Sequence[BuildRequest], tick: Tick) -> tuple[Built, ...]:
         """Tokens first, then the tables, all from the transaction's one snapshot. Raises BrokenQueryError."""
         definitions = [each.definition for each in requests]
         self._observer.note_files(definitions)
-        answers = self._observer.tokens.for_build(definitions, tick)
-        return tuple(self._build_one(request, answers, tick) for request in requests)
+        answers = self._observer.tokens.for_build(definitions, tick, self._deriver.token_requests(requests))
+        return tuple(self._pieces.postponed(each, answers) or self._build_one(each, answers, tick) for each in requests)
+
+    def build_piece(self, request: BuildRequest, fence: Fence, at: datetime, tick: Tick) -> Built:
+        """The next piece of a build that was begun, in a guarded transaction. Raises BrokenQueryError."""
+        return self._pieces.build(request, fence, at, tick)
+
+    def _make_empty(self, request: BuildRequest) -> None:
+        """An empty table with the columns of the definition, and its tag."""
+        definition, table = request.definition, self._ledger.table(request.table_name)
+        sql = f"CREATE TABLE {table} AS SELECT * FROM ({select_sql(definition, DIALECT)}) LIMIT 0"
+        self._connection.run(sql, bound_parameters(definition))
+        self._tag("TABLE", request.table_name, definition, request.instance_id, f"aggregate {definition.label}")
 
     def _build_one(self, request: BuildRequest, answers: Answers, tick: Tick) -> Built:
         definition = request.definition
         table = self._ledger.table(request.table_name)
         tick(definition.label)
         try:
-            sql = select_sql(definition, DIALECT)
-            self._connection.run(f"CREATE TABLE {table} AS {sql}", bound_parameters(definition))
+            if not self._deriver.make(request, table, answers):
+                sql = select_sql(definition, DIALECT)
+                self._connection.run(f"CREATE TABLE {table} AS {sql}", bound_parameters(definition))
             self._tag("TABLE", request.table_name, definition, request.instance_id, f"aggregate {definition.label}")
-            contents = self._observer.contents_of(definition, table)
-            tokens = self._tokens(definition, answers)
-            columns = self._connection.columns(f"SELECT * FROM {table}")
-            require_gate(self._connection, definition, table, columns, None)
-            self._observer.require_files(definition)
+            return self._finish(request, answers)
         except WarehouseQueryError as problem:
             raise BrokenQueryError(problem, definition_id=definition.id) from problem
+
+    def _finish(self, request: BuildRequest, answers: Answers) -> Built:
+        """What a whole table holds, and the tokens that it was made from."""
+        definition = request.definition
+        table = self._ledger.table(request.table_name)
+        contents = self._observer.contents_of(definition, table)
+        tokens = self._tokens(definition, answers)
+        columns = self._connection.columns(f"SELECT * FROM {table}")
+        require_gate(self._connection, definition, table, columns, None)
+        self._observer.require_files(definition)
         writes = tuple(
             PartitionWrite(each.period, each.rows, tokens.get(each.period, each.content), each.content)
             for each in contents
@@ -135,6 +163,8 @@ class Writer:
             case RestoreView(definition, instance):
                 self._ledger.require_active(instance)
                 self._make_view(definition, instance.id, instance.table_name)
+            case RedefineStep(definition, instance):
+                self._redefine(definition, instance)
             case AdoptStep():
                 self._adopt(publication, at, build_id)
             case DisownStep():
@@ -194,6 +224,7 @@ class Writer:
         facts = {"build_id": build_id, "built_at": at, "published_at": at, "row_count": built.rows}
         columns = {"column_list": columns_text(built.columns)}
         self._ledger.move(request.instance_id, InstanceStatus.ACTIVE, at, {**facts, **columns})
+        self._ledger.forget_details(request.instance_id)  # of its pieces
         self._ledger.insert_partitions(request.instance_id, built.partitions, at, build_id)
         self._ledger.replace_sources(request.instance_id, built.source_tokens)
         if old is not None:
@@ -234,6 +265,17 @@ class Writer:
         if not fits:
             raise FenceLostError(f"{kind.lower()} {name} is no longer the one that was observed; rolled back")
         self._connection.run(f"DROP {kind} {self._ledger.table(name)}")
+
+    def _redefine(self, definition: AggregateDefinition, instance: InstanceRecord) -> None:
+        """Let an instance serve its changed definition, where only the view differs."""
+        self._ledger.require_active(instance)
+        request = BuildRequest(definition, instance.id, instance.table_name)
+        self._ledger.redefine(
+            instance.id, intent_of(request, Fence(instance.generation, instance.fence), instance.started_at)
+        )
+        if instance.view_name.casefold() != definition.view_name.casefold():
+            self._drop_own("VIEW", instance.view_name, instance)
+        self._make_view(definition, instance.id, instance.table_name)
 
     def _adopt(self, step: AdoptStep, at: datetime, build_id: str) -> None:
         _, tag = self._object("TABLE", step.instance.table_name)

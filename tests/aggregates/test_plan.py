@@ -22,7 +22,7 @@ from aggmaint.aggregates.decisions import (
 from aggmaint.aggregates.inventory import make_inventory
 from aggmaint.aggregates.life import Deactivated, Deactivation, DefinitionRecord, Told
 from aggmaint.aggregates.looking import SourceMark
-from aggmaint.aggregates.model import AggregateDefinition, InstanceStatus, Join, Source
+from aggmaint.aggregates.model import AggregateDefinition, InstanceStatus, Join, Measure, Source
 from aggmaint.aggregates.naming import Tag, table_name
 from aggmaint.aggregates.observation import (
     Cause,
@@ -255,6 +255,23 @@ def crowded() -> World:
     return living(*three, policy=Policy(retention_limit=1, retention_excess=1))
 
 
+def changed(before: AggregateDefinition = WANTED, **parts: Any) -> World:
+    """An aggregate in service that was built from `before`, and whose definition has changed since."""
+    built: dict[str, Any] = {
+        "definition_hash": before.definition_hash,
+        "parts": tuple(sorted(before.part_hashes.items())),
+        "measures": before.measures,
+    }
+    wanted = evolve(WANTED, **parts)
+    return World(definitions=[wanted], instances=[evolve(ACTIVE, **built)])
+
+
+def stopped(**parts: Any) -> World:
+    """A first build that stopped after one partition."""
+    begun = instance(2, **{"status": InstanceStatus.INPROGRESS, "partitions": (record(JANUARY),), **parts})
+    return World(instances=[begun], extra=[SchemaObject(begun.table_name, ObjectKind.TABLE, tag(begun))])
+
+
 CASES: dict[Reason, Callable[[], World]] = {
     Reason.DEFINITION_FRESH: World,
     Reason.DEFINITION_STALE: lambda: with_tokens((JANUARY, token(2)), (FEBRUARY, token(3))),
@@ -333,6 +350,14 @@ CASES: dict[Reason, Callable[[], World]] = {
     Reason.INSTANCE_LEDGER_WRONG: lambda: World(instances=[evolve(ACTIVE, rows=ACTIVE.rows + 1)]),
     Reason.OBJECT_LOST: lambda: lost(),
     Reason.NOT_COVERED: lambda: evolve(two_to_build(), options=TaskOptions(rebuild={"revenue": None})),
+    Reason.BUILD_MEASURES_ADDED: lambda: changed(measures=[*WANTED.measures, Measure("n", "count")]),
+    Reason.BUILD_MEASURES_REMOVED: lambda: changed(
+        before=evolve(WANTED, measures=[*WANTED.measures, Measure("n", "count")])
+    ),
+    Reason.BUILD_STRUCTURE_CHANGED: lambda: changed(attributes=[]),
+    Reason.BUILD_PARTITION_CHANGED: lambda: changed(partition=None),
+    Reason.VIEW_CHANGED: lambda: changed(name="renamed"),
+    Reason.INSTANCE_RESUMED: lambda: stopped(),
 }
 
 
@@ -381,6 +406,65 @@ def test_a_changed_definition_keeps_the_old_one_in_service() -> None:
     (build,) = plan.steps
     assert isinstance(build, BuildStep)
     assert build.supersedes is not None
+
+
+@pytest.mark.parametrize(
+    ("parts", "copies"),
+    [
+        ({"measures": [*WANTED.measures, Measure("n", "count")]}, True),
+        ({"measures": [Measure("n", "count")]}, True),
+        ({"measures": [Measure(WANTED.measures[0].name, "min", "amount")]}, False),
+        ({"attributes": []}, False),
+        ({"partition": None}, False),
+        ({"source": Source(table="other")}, False),
+        ({"dependencies": [Source(table="rates")]}, False),
+    ],
+)
+def test_only_where_measures_alone_differ_the_old_table_is_copied_from(parts: dict[str, Any], copies: bool) -> None:
+    (build,) = changed(**parts).plan().steps
+    assert isinstance(build, BuildStep) and build.supersedes is not None
+    assert (build.before is not None) is copies
+    assert build.before is None or build.before.measures == WANTED.measures
+
+
+def test_a_build_that_stopped_goes_on_only_as_what_it_was() -> None:
+    (build,) = stopped().plan().steps
+    assert isinstance(build, BuildStep) and build.resumes is not None and build.before is None
+    others = [
+        stopped(partitions=()),
+        stopped(definition_hash="another"),
+        evolve(stopped(), extra=[]),
+        evolve(stopped(), extra=[SchemaObject(instance(2).table_name, ObjectKind.TABLE)]),
+    ]
+    for world in others:
+        assert steps(world) == ["BuildStep", "DropStep"], "it is dropped, and the build begins anew"
+        assert all(not isinstance(each, BuildStep) or each.resumes is None for each in world.plan().steps)
+    blocked = evolve(stopped(), definitions=[evolve(WANTED, blocked=True)])
+    assert steps(blocked) == ["DropStep"]
+    two = stopped()
+    older = instance(1, status=InstanceStatus.INPROGRESS, partitions=(record(JANUARY),))
+    two.instances.append(older)
+    two.extra.append(SchemaObject(older.table_name, ObjectKind.TABLE, tag(older)))
+    assert [each.reason for each in two.plan().decisions if each.subject is Subject.INSTANCE] == [
+        Reason.INSTANCE_ABANDONED,
+        Reason.INSTANCE_RESUMED,
+    ]
+
+
+def test_a_renamed_aggregate_is_refreshed_and_gets_its_view_in_one_run() -> None:
+    world = changed(name="renamed")
+    world.facts[WANTED.id] = facts(tokens=((JANUARY, token(2)), (FEBRUARY, token(5))))
+    assert steps(world) == ["RefreshStep", "RedefineStep"]
+    unknown = changed(name="renamed")
+    unknown.instances = [evolve(unknown.instances[0], parts=())]
+    assert {d.reason for d in unknown.plan().decisions} >= {Reason.BUILD_DEFINITION_CHANGED}, "nobody knows what it was"
+
+
+def test_columns_in_another_order_are_copied_into_it() -> None:
+    world = changed(before=evolve(WANTED, name="other"))
+    world.facts[WANTED.id] = facts(columns=COLUMNS[::-1])
+    (build,) = world.plan().steps
+    assert isinstance(build, BuildStep) and build.before is not None
 
 
 def test_a_failure_condemns_nothing() -> None:

@@ -183,10 +183,11 @@ AGGREGATE_MUTANTS = (
     Mutant(
         "token after data",
         WRITER,
-        "        return tuple(self._build_one(request, answers, tick) for request in requests)\n",
-        "        made = tuple(self._build_one(request, answers, tick) for request in requests)\n"
+        "        return tuple(\n            self._pieces.postponed(each, answers) or self._build_one(each, answers, tick) "
+        "for each in requests\n        )\n",
+        "        made = tuple(self._build_one(each, answers, tick) for each in requests)\n"
         "        self._connection.commit()\n        self._connection.begin()\n"
-        "        late = self._observer.scan([each for r in requests for each in bound[r.definition.id].requests], tick)\n"
+        "        late = self._observer.tokens.for_build(definitions, tick)\n"
         "        from attrs import evolve\n"
         "        return tuple(\n"
         "            evolve(each, partitions=tuple(\n"

@@ -7,6 +7,7 @@ that fails then. `test_catalogue.py` keeps the table true to the code.
 
 from .aggregates import AGGREGATE_MUTANTS
 from .http import HTTP_MUTANTS
+from .life import LIFE_MUTANTS
 from .mutant import Mutant
 
 JOB_MUTANTS = (
@@ -762,10 +763,73 @@ JOB_MUTANTS = (
     Mutant(
         "life: retired before it is recorded",
         "aggmaint/aggregates/plan.py",
-        "_ORDER: tuple[type, ...] = (RecordStep, RetireStep,",
-        "_ORDER: tuple[type, ...] = (RetireStep, RecordStep,",
+        "    RecordStep,\n    RetireStep,\n    RefreshStep,",
+        "    RetireStep,\n    RecordStep,\n    RefreshStep,",
         "tests/maintenance/test_life.py::test_an_unused_one_is_deactivated_and_dropped_by_a_later_run",
+    ),
+    Mutant(
+        "change: stale periods are copied",
+        "aggmaint/warehouses/_duckdb_derive.py",
+        'if contents.get(each.period) == each.content\n            and (now is None or compare_tokens(each.token, now.get(each.period, "")) is Comparison.SAME)',
+        "if contents.get(each.period) == each.content",
+        "tests/maintenance/test_changes.py::test_what_is_stale_when_a_measure_is_added_is_computed_whole",
+    ),
+    Mutant(
+        "change: damaged rows are copied",
+        "aggmaint/warehouses/_duckdb_derive.py",
+        "if contents.get(each.period) == each.content\n",
+        "if True\n",
+        "tests/maintenance/test_changes.py::test_rows_that_are_damaged_are_not_copied",
+    ),
+    Mutant(
+        "change: new periods are left out",
+        "aggmaint/warehouses/_duckdb_derive.py",
+        "        if others:\n",
+        "        if False:\n",
+        "tests/maintenance/test_changes.py::test_what_is_stale_when_a_measure_is_added_is_computed_whole",
+    ),
+    Mutant(
+        "change: joined sources may move",
+        "aggmaint/warehouses/_duckdb_derive.py",
+        "            if token not in now:\n                return True",
+        "            if token not in now:\n                return False",
+        "tests/maintenance/test_changes.py::test_joined_and_unpartitioned_aggregates_are_copied_too",
+    ),
+    Mutant(
+        "change: no gate on the copy",
+        "aggmaint/warehouses/_duckdb_derive.py",
+        "if copied != sum(current.values()):",
+        "if False:",
+        "tests/maintenance/test_changes.py::test_a_copy_that_lost_a_row_is_not_used",
+    ),
+    Mutant(
+        "change: keys that are NULL meet nothing",
+        "aggmaint/warehouses/_duckdb_derive.py",
+        "IS NOT DISTINCT FROM n.{key}",
+        "= n.{key}",
+        "tests/maintenance/test_changes.py::test_of_an_added_measure_only_its_columns_are_computed",
+    ),
+    Mutant(
+        "change: a renamed one keeps its old view",
+        "aggmaint/warehouses/_duckdb_writer.py",
+        '            self._drop_own("VIEW", instance.view_name, instance)\n        self._make_view(definition, instance.id, instance.table_name)',
+        "            pass\n        self._make_view(definition, instance.id, instance.table_name)",
+        "tests/maintenance/test_changes.py::test_another_name_changes_the_view_and_nothing_else",
+    ),
+    Mutant(
+        "change: a rename holds refreshes back",
+        "aggmaint/aggregates/observation.py",
+        "in (ChangeKind.SAME, ChangeKind.VIEW)",
+        "in (ChangeKind.SAME,)",
+        "tests/maintenance/test_changes.py::test_another_name_holds_no_refresh_back",
+    ),
+    Mutant(
+        "change: another computation is copied",
+        "aggmaint/aggregates/plan.py",
+        "_COPIED = (ChangeKind.VIEW,",
+        "_COPIED = (ChangeKind.STRUCTURE, ChangeKind.VIEW,",
+        "tests/aggregates/test_plan.py::test_only_where_measures_alone_differ_the_old_table_is_copied_from",
     ),
 )
 
-MUTANTS = (*JOB_MUTANTS, *AGGREGATE_MUTANTS, *HTTP_MUTANTS)
+MUTANTS = (*JOB_MUTANTS, *AGGREGATE_MUTANTS, *HTTP_MUTANTS, *LIFE_MUTANTS)
