@@ -291,8 +291,7 @@ class MaintenanceRun:
     def _request(self, step: BuildStep) -> BuildRequest:
         """What to build: a new instance, or one that an earlier job has begun, under its own name."""
         resumes = step.resumes
-        bounds = (self._policy.build_partitions_per_publish, self._policy.run_partitions_max)
-        pieces = min(filter(None, bounds)) if bounds[0] else 0
+        pieces = self._policy.build_partitions_per_publish
         if resumes is not None:
             return BuildRequest(
                 step.definition, resumes.id, resumes.table_name, step.supersedes, None, pieces, begun=True

@@ -226,7 +226,7 @@ def test_large_rebuilds_beside_keep_the_old_one_in_service(lab: Lab) -> None:
 
 
 def test_a_budget_stops_between_pieces_and_the_next_runs_go_on(lab: Lab) -> None:
-    lab.policy = Policy(build_partitions_per_publish=500, run_partitions_max=4)
+    lab.policy = Policy(build_partitions_per_publish=2, run_partitions_max=4)
     first = lab.run()
     assert not first.complete and recorded(lab) == 4 and ("sales__by_month", "VIEW") not in lab.objects()
     assert reasons(first) == {"by_month": "definition_over_budget"}

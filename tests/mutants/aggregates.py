@@ -183,8 +183,8 @@ AGGREGATE_MUTANTS = (
     Mutant(
         "token after data",
         WRITER,
-        "        return tuple(\n            self._pieces.postponed(each, answers) or self._build_one(each, answers, tick) "
-        "for each in requests\n        )\n",
+        "        return tuple(self._pieces.postponed(each, answers) or self._build_one(each, answers, tick) "
+        "for each in requests)\n",
         "        made = tuple(self._build_one(each, answers, tick) for each in requests)\n"
         "        self._connection.commit()\n        self._connection.begin()\n"
         "        late = self._observer.tokens.for_build(definitions, tick)\n"

@@ -762,9 +762,9 @@ JOB_MUTANTS = (
     ),
     Mutant(
         "life: retired before it is recorded",
-        "aggmaint/aggregates/plan.py",
-        "    RecordStep,\n    RetireStep,\n    RefreshStep,",
-        "    RetireStep,\n    RecordStep,\n    RefreshStep,",
+        "aggmaint/aggregates/decisions.py",
+        "    RecordStep,\n    RetireStep,\n    AdoptStep,",
+        "    RetireStep,\n    RecordStep,\n    AdoptStep,",
         "tests/maintenance/test_life.py::test_an_unused_one_is_deactivated_and_dropped_by_a_later_run",
     ),
     Mutant(

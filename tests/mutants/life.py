@@ -34,8 +34,8 @@ LIFE_MUTANTS = (
     Mutant(
         "pieces: switched before the last one",
         "aggmaint/warehouses/_duckdb_pieces.py",
-        "            if not left:\n                return self.finish",
-        "            if True:\n                return self.finish",
+        "            if not left:\n                return evolve(self.finish",
+        "            if True:\n                return evolve(self.finish",
         "tests/maintenance/test_pieces.py::test_a_large_aggregate_is_built_in_pieces_and_is_right",
     ),
     Mutant(
