@@ -13,6 +13,7 @@ from .aggregates.decisions import BuildStep, MaintenancePlan, RefreshStep, Step,
 from .aggregates.findings import STEP_FAILED
 from .aggregates.freshness import with_verified
 from .aggregates.inventory import make_inventory
+from .aggregates.inventory_bound import bounded
 from .aggregates.model import AggregateDefinition
 from .aggregates.naming import table_name
 from .aggregates.observation import Observation
@@ -114,7 +115,7 @@ class MaintenanceRun:
             records=observation.records,
             recent_days=self._policy.unused_days,
         )
-        inventory = with_verified(inventory, self._definitions, plan, self._last)
+        inventory = bounded(with_verified(inventory, self._definitions, plan, self._last))
         return make_report(plan, self._results, inventory, quarantined(counts, manual=self._context.manual))
 
     # -- looking ------------------------------------------------------------------------------------------------------

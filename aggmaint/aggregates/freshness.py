@@ -100,7 +100,7 @@ def _marked(definition: Mapping[str, Any], marks: Sequence[SourceMark]) -> dict[
     return {
         **definition,
         "partition_states": states,
-        "stale_partitions": sum(each["state"] != "fresh" for each in states),
+        "stale_partitions": sum(each.get("folded", 1) for each in states if each["state"] != "fresh"),
     }
 
 

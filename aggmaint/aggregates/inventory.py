@@ -26,6 +26,9 @@ A job writes it when it ends; CLI, HTTP routes and dashboard read it. Its shape 
      "instances": [{"id", "definition_id", "cube", "project", "name", "status", "message", "reason", "table_schema",
                     "table_name", "started_at", "built_at", "published_at", "since_at", "rows", "duration_ms"}]}
 
+An inventory that would be too large has neighbouring fresh partitions folded into one entry with a `folded` count, and says
+under `omitted` what else was left out (`inventory_bound.py`).
+
 `stale_partitions` counts all that are not proved fresh. Definitions are ordered by cube and name, instances newest first.
 """
 
