@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from aggmaint import MaintenanceEngine
 from aggmaint.asgi import Access, Anonymous, create_app
+from aggmaint.asgi._door import announced
 from aggmaint.errors import ContentionError, InvalidValueError, StoreUnavailableError, UnknownOutcomeError
 from aggmaint.stores.memory import MemoryStore
 from tests.asgi.support import (
@@ -109,6 +110,20 @@ def test_an_announced_length_is_refused_before_it_is_sent(app: ASGIApp) -> None:
         assert send_raw(port, f"{head}Content-Length: 65537\r\n\r\n".encode()).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize("length", ["65537", "0065537", "9" * 5000, "9" * 19 + "x"])
+def test_any_length_that_is_too_long_is_refused(app: ASGIApp, length: str) -> None:
+    path = f"{ORG}/default/run-immediately"
+    headers = [(b"authorization", b"Bearer root"), (b"content-length", length.encode())]
+    scope = {"method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
+    start, _ = exchange(app, scope, {"type": "http.request", "body": b""})
+    assert start["status"] == 413
+
+
+@pytest.mark.parametrize("length", ["", "0", "-1", "x", "65536", "\u0665", "0x20000", "1e9"])
+def test_other_lengths_are_the_bodys(length: str) -> None:
+    assert announced(length) in (0, 65536)
+
+
 def test_chunks_are_counted_on_a_real_socket(app: ASGIApp, engine: MaintenanceEngine) -> None:
     head = f"POST {ORG}/default/run-immediately HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer root\r\n"
     chunk = b"4001\r\n" + b"x" * 0x4001 + b"\r\n"
@@ -160,6 +175,15 @@ def test_failures_inside_are_logged_and_not_told(
     for part in (b"SELECT", b"secret", b"Traceback", b"Error"):
         assert part not in answer.content.replace(b"Internal Server Error", b"")
     assert SECRET in caplog.text
+
+
+def test_no_id_forges_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    store = FailingStore()
+    with engine_with(store=store, inline=True) as engine:
+        store.error = RuntimeError("away")
+        ask(create_app(engine, authorize=TOKENS), "GET", f"{ORG}/a%0AERROR%20all%20is%20lost").error(500)
+        store.error = None
+    assert "\nERROR all is lost" not in caplog.text and "all is lost" in caplog.text
 
 
 def test_expected_errors_are_not_logged(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
