@@ -1,5 +1,6 @@
 """Every error has the envelope and leaks nothing: methods, bodies, HEAD, failing stores, bugs; nothing blocks the loop."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +9,9 @@ import pytest
 from starlette.types import ASGIApp
 
 from aggmaint import MaintenanceEngine
-from aggmaint.asgi import Access, Anonymous, create_app
+from aggmaint.asgi import Anonymous, create_app
 from aggmaint.asgi._door import announced
+from aggmaint.asgi._threads import Threads
 from aggmaint.errors import ContentionError, InvalidValueError, StoreUnavailableError, UnknownOutcomeError
 from aggmaint.stores.memory import MemoryStore
 from tests.asgi.support import (
@@ -18,7 +20,6 @@ from tests.asgi.support import (
     SCHEDULES,
     TOKENS,
     ask,
-    ask_together,
     engine_with,
     exchange,
     run_through,
@@ -222,25 +223,28 @@ def test_the_engine_is_never_called_on_the_event_loop(method: str, path: str) ->
     assert threads and threading.main_thread() not in threads  # asyncio.run has its loop in this thread
 
 
-def test_blocking_calls_are_bounded_and_the_others_wait_in_order(engine: MaintenanceEngine) -> None:
-    lock, here = threading.Lock(), 0
-    most: list[int] = []
-    both = threading.Barrier(2, timeout=20)
+def test_blocking_calls_are_bounded_and_the_others_wait_in_order() -> None:
+    threads, gate = Threads(2), threading.Event()
 
-    def authorize(*_: object) -> Access:
-        nonlocal here
-        with lock:
-            here += 1
-            most.append(here)
-        both.wait()  # passes only when two are in here at once
-        with lock:
-            here -= 1
-        return Access.GRANTED
+    async def talk() -> list[int]:
+        def block(number: int) -> int:
+            assert gate.wait(20)
+            return number
 
-    app = create_app(engine, authorize=authorize, threads_max=2)
-    answers = ask_together(app, [("GET", READS[0])] * 10)
-    assert [answer.status for answer in answers] == [200] * 10
-    assert max(most) == 2
+        tasks = [asyncio.create_task(threads.run(block, number)) for number in range(5)]
+        await asyncio.sleep(0)
+        limiter = threads._limiter.get()
+        while limiter.statistics().borrowed_tokens + limiter.statistics().tasks_waiting < 5:
+            await asyncio.sleep(0)
+        assert (limiter.statistics().borrowed_tokens, limiter.statistics().tasks_waiting) == (2, 3)
+        gate.set()
+        return await asyncio.gather(*tasks)
+
+    assert asyncio.run(asyncio.wait_for(talk(), 30)) == [0, 1, 2, 3, 4]
+    gate.clear()
+    assert (
+        asyncio.run(threads.run(threading.get_ident)) != threading.get_ident()
+    )  # on another loop, with one of its own
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------------
