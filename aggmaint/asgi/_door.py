@@ -114,10 +114,10 @@ class Door:
             if route.permission is not None:
                 parse_org_id(found.parameters["orgId"])
         except (RequestError, InvalidOrgIdError):
-            self._admission.turn_away(request)
+            self._admission.charge_address(request)
             raise
         if route.permission is None:
-            self._admission.turn_away(request)
+            self._admission.charge_address(request)
         return found, route
 
 

@@ -398,7 +398,7 @@ HTTP_MUTANTS = (
     Mutant(
         "rates: open routes are free",
         "aggmaint/asgi/_door.py",
-        "        if route.permission is None:\n            self._admission.turn_away(request)\n",
+        "        if route.permission is None:\n            self._admission.charge_address(request)\n",
         "",
         "tests/asgi/test_rates.py::test_guessing_tokens_spends_the_address_and_not_the_tokens",
     ),
