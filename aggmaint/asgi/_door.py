@@ -98,8 +98,7 @@ class Door:
         found, route = self._find(request)
         if route.permission is not None:
             await self._admission.admit(request, OrgId(found.parameters["orgId"]), route.permission)
-        length = request.headers.get("content-length", "")
-        body.check(int(length) if length.isdecimal() else 0)
+        body.check(announced(request.headers.get("content-length", "")))
         content = await body.drain()
         if body.disconnected:
             raise RequestError(400, "the client has gone")
@@ -115,11 +114,17 @@ class Door:
             if route.permission is not None:
                 parse_org_id(found.parameters["orgId"])
         except (RequestError, InvalidOrgIdError):
-            self._admission.turn_away(request)
+            self._admission.charge_address(request)
             raise
         if route.permission is None:
-            self._admission.turn_away(request)
+            self._admission.charge_address(request)
         return found, route
+
+
+def announced(length: str) -> int:
+    """The bytes that a `Content-Length` announces: 0 for none, and for what is no number, which servers refuse."""
+    digits = length.lstrip("0")[:19]  # more digits are as much too long, and int() refuses very many
+    return int(digits) if digits.isascii() and digits.isdecimal() else 0
 
 
 def _handle(route: Route, call: Call) -> Encoded:
@@ -129,5 +134,5 @@ def _handle(route: Route, call: Call) -> Encoded:
 def _explained(request: Request, exc: Exception) -> RequestError:
     error = translate(exc)
     if error.status >= 500 and error is not exc:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=exc)
+        _log.error("%s %r failed", request.method, request.scope["path"], exc_info=exc)  # ids may hold line breaks
     return error

@@ -45,7 +45,7 @@ class Admission:
         error = "the bearer token is invalid or expired" if given else "missing bearer token"
         raise RequestError(401, error, headers={"WWW-Authenticate": "Bearer"})
 
-    def turn_away(self, request: Request) -> None:
+    def charge_address(self, request: Request) -> None:
         """Charge its address for a request that nobody is asked about: for an unknown path, or open to all.
 
         Raises RequestError (429).

@@ -1,12 +1,13 @@
 """`serve`: the engine with its scheduler, the HTTP API and the dashboard, in one process."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from ..config import load_config
-from ..engine import MaintenanceEngine
 from ..errors import ConfigurationError, MissingExtraError
 from . import show
 from .hosting import make_engine
@@ -15,7 +16,7 @@ from .options import config_option
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from ..asgi import Dashboard, TokenFile
+    from ..asgi import Dashboard
 
 
 @click.command()
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--insecure-no-auth", is_flag=True, help="Let everybody do everything. Only on a loopback address.")
 @click.option("--no-scheduler", is_flag=True, help="Run no schedules here; another process does.")
+@click.option("--metrics", is_flag=True, help="Serve /metrics for Prometheus, to whoever reaches the address.")
 @click.option("--no-dashboard", is_flag=True, help="Serve the API only, without pages.")
 def serve(  # noqa: PLR0913 - one parameter for each word of the command line
     config_path: str,
@@ -39,6 +41,7 @@ def serve(  # noqa: PLR0913 - one parameter for each word of the command line
     token_file: str | None,
     insecure_no_auth: bool,
     no_scheduler: bool,
+    metrics: bool,
     no_dashboard: bool,
 ) -> None:
     """Run schedules, and serve the dashboard and the HTTP API, until interrupted.
@@ -59,11 +62,20 @@ def serve(  # noqa: PLR0913 - one parameter for each word of the command line
     tokens = None if token_file is None else asgi.TokenFile(token_file)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     scheduler = None if no_scheduler else ThreadScheduler()
-    engine = make_engine(config, config.task(), scheduler=scheduler, jobs_max=config.jobs_max)
+    counted = asgi.Metrics() if metrics else None
+    listeners = [] if counted is None else [counted]
+    engine = make_engine(config, config.task(), scheduler=scheduler, jobs_max=config.jobs_max, listeners=listeners)
     engine.register_organizations(config.organizations)
     schedules = "off" if no_scheduler else "on"
 
-    app, dashboard = _make_app(engine, tokens, None if no_dashboard else asgi.Dashboard(sign_in=tokens is not None))
+    make = partial(
+        asgi.create_app,
+        engine,
+        authorize=tokens or asgi.Anonymous(),
+        allowed_hosts=None if tokens else (*asgi.LOOPBACK_HOSTS, host),
+        metrics=counted,
+    )
+    app, dashboard = _with_pages(make, None if no_dashboard else asgi.Dashboard(sign_in=tokens is not None))
 
     def tell(url: str) -> None:
         pages = f"dashboard at {url}/" if dashboard else f"API on {url}"
@@ -84,19 +96,13 @@ def serve(  # noqa: PLR0913 - one parameter for each word of the command line
         )
 
 
-def _make_app(
-    engine: MaintenanceEngine, tokens: "TokenFile | None", dashboard: "Dashboard | None"
-) -> tuple["ASGIApp", "Dashboard | None"]:
+def _with_pages(make: "Callable[..., ASGIApp]", dashboard: "Dashboard | None") -> tuple["ASGIApp", "Dashboard | None"]:
     """The app, and the dashboard that is in it: none where Jinja2 is not installed, which is said and no error."""
-    from .. import asgi
-
-    authorize = tokens or asgi.Anonymous()
-    hosts = None if tokens else asgi.LOOPBACK_HOSTS
     if dashboard is not None:
         try:
-            return asgi.create_app(engine, authorize=authorize, allowed_hosts=hosts, mounted=[dashboard]), dashboard
+            return make(mounted=[dashboard]), dashboard
         except MissingExtraError as missing:
             if missing.extra != "dashboard":
                 raise
             show.say(f"without dashboard: {missing.message}")
-    return asgi.create_app(engine, authorize=authorize, allowed_hosts=hosts), None
+    return make(), None

@@ -1,5 +1,6 @@
 """Every error has the envelope and leaks nothing: methods, bodies, HEAD, failing stores, bugs; nothing blocks the loop."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 from starlette.types import ASGIApp
 
 from aggmaint import MaintenanceEngine
-from aggmaint.asgi import Access, Anonymous, create_app
+from aggmaint.asgi import Anonymous, create_app
+from aggmaint.asgi._door import announced
+from aggmaint.asgi._threads import Threads
 from aggmaint.errors import ContentionError, InvalidValueError, StoreUnavailableError, UnknownOutcomeError
 from aggmaint.stores.memory import MemoryStore
 from tests.asgi.support import (
@@ -17,7 +20,6 @@ from tests.asgi.support import (
     SCHEDULES,
     TOKENS,
     ask,
-    ask_together,
     engine_with,
     exchange,
     run_through,
@@ -109,6 +111,20 @@ def test_an_announced_length_is_refused_before_it_is_sent(app: ASGIApp) -> None:
         assert send_raw(port, f"{head}Content-Length: 65537\r\n\r\n".encode()).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize("length", ["65537", "0065537", "9" * 5000, "9" * 19 + "x"])
+def test_any_length_that_is_too_long_is_refused(app: ASGIApp, length: str) -> None:
+    path = f"{ORG}/default/run-immediately"
+    headers = [(b"authorization", b"Bearer root"), (b"content-length", length.encode())]
+    scope = {"method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
+    start, _ = exchange(app, scope, {"type": "http.request", "body": b""})
+    assert start["status"] == 413
+
+
+@pytest.mark.parametrize("length", ["", "0", "-1", "x", "65536", "\u0665", "0x20000", "1e9"])
+def test_other_lengths_are_the_bodys(length: str) -> None:
+    assert announced(length) in (0, 65536)
+
+
 def test_chunks_are_counted_on_a_real_socket(app: ASGIApp, engine: MaintenanceEngine) -> None:
     head = f"POST {ORG}/default/run-immediately HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer root\r\n"
     chunk = b"4001\r\n" + b"x" * 0x4001 + b"\r\n"
@@ -162,6 +178,15 @@ def test_failures_inside_are_logged_and_not_told(
     assert SECRET in caplog.text
 
 
+def test_no_id_forges_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    store = FailingStore()
+    with engine_with(store=store, inline=True) as engine:
+        store.error = RuntimeError("away")
+        ask(create_app(engine, authorize=TOKENS), "GET", f"{ORG}/a%0AERROR%20all%20is%20lost").error(500)
+        store.error = None
+    assert "\nERROR all is lost" not in caplog.text and "all is lost" in caplog.text
+
+
 def test_expected_errors_are_not_logged(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
     ask(app, "GET", f"{ORG}/nobody")
     ask(app, "GET", "/nothing", token=None)
@@ -198,25 +223,28 @@ def test_the_engine_is_never_called_on_the_event_loop(method: str, path: str) ->
     assert threads and threading.main_thread() not in threads  # asyncio.run has its loop in this thread
 
 
-def test_blocking_calls_are_bounded_and_the_others_wait_in_order(engine: MaintenanceEngine) -> None:
-    lock, here = threading.Lock(), 0
-    most: list[int] = []
-    both = threading.Barrier(2, timeout=20)
+def test_blocking_calls_are_bounded_and_the_others_wait_in_order() -> None:
+    threads, gate = Threads(2), threading.Event()
 
-    def authorize(*_: object) -> Access:
-        nonlocal here
-        with lock:
-            here += 1
-            most.append(here)
-        both.wait()  # passes only when two are in here at once
-        with lock:
-            here -= 1
-        return Access.GRANTED
+    async def talk() -> list[int]:
+        def block(number: int) -> int:
+            assert gate.wait(20)
+            return number
 
-    app = create_app(engine, authorize=authorize, threads_max=2)
-    answers = ask_together(app, [("GET", READS[0])] * 10)
-    assert [answer.status for answer in answers] == [200] * 10
-    assert max(most) == 2
+        tasks = [asyncio.create_task(threads.run(block, number)) for number in range(5)]
+        await asyncio.sleep(0)
+        limiter = threads._limiter.get()
+        while limiter.statistics().borrowed_tokens + limiter.statistics().tasks_waiting < 5:
+            await asyncio.sleep(0)
+        assert (limiter.statistics().borrowed_tokens, limiter.statistics().tasks_waiting) == (2, 3)
+        gate.set()
+        return await asyncio.gather(*tasks)
+
+    assert asyncio.run(asyncio.wait_for(talk(), 30)) == [0, 1, 2, 3, 4]
+    gate.clear()
+    assert (
+        asyncio.run(threads.run(threading.get_ident)) != threading.get_ident()
+    )  # on another loop, with one of its own
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------------

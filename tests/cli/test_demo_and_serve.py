@@ -41,7 +41,7 @@ def test_the_demo_runs_again_over_its_own_directory_only(demo: Place, tmp_path: 
 
 def test_the_three_routes_are_served_from_the_demo(demo: Place) -> None:
     config = str(demo.path / "aggmaint-demo" / "aggmaint.toml")
-    child = demo.start("-m", "aggmaint", "serve", "--config", config, "--port", "0", "--insecure-no-auth")
+    child = demo.start("-m", "aggmaint", "serve", "--config", config, "--port", "0", "--insecure-no-auth", "--metrics")
     assert child.stdout is not None
     line = child.stdout.readline()
     url = next(word for word in line.split() if word.startswith("http://")).rstrip(",")
@@ -57,6 +57,9 @@ def test_the_three_routes_are_served_from_the_demo(demo: Place) -> None:
             assert history["status"] == {"code": 0, "message": "200 OK"}
             assert len(history["response"]["data"]) == 1
         assert client.get("/aggregates/maintenance/orgId/initech").status_code == 404
+        assert 'aggmaint_jobs_started_total{trigger="manual"} 2.0' in client.get("/metrics").text
+        rebound = client.post(f"{base}/run-immediately", headers={"Host": "evil.example"})
+        assert rebound.status_code == 400, "a page of another site whose name was made to lead here"
     child.send_signal(signal.SIGTERM)
     _, err = child.communicate(timeout=30)
     assert child.returncode == 0, err

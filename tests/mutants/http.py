@@ -374,4 +374,32 @@ HTTP_MUTANTS = (
         "follow_redirects=True",
         "tests/client/test_conversation.py::test_redirects_are_not_followed_with_the_token",
     ),
+    Mutant(
+        "http: absurd lengths break the count",
+        "aggmaint/asgi/_door.py",
+        'digits = length.lstrip("0")[:19]',
+        'digits = length.lstrip("0")',
+        "tests/asgi/test_failures.py::test_any_length_that_is_too_long_is_refused",
+    ),
+    Mutant(
+        "http: ids forge lines of the log",
+        "aggmaint/asgi/_door.py",
+        '_log.error("%s %r failed"',
+        '_log.error("%s %s failed"',
+        "tests/asgi/test_failures.py::test_no_id_forges_a_line_of_the_log",
+    ),
+    Mutant(
+        "http: blocking calls are not bounded",
+        "aggmaint/asgi/_threads.py",
+        "limiter = CapacityLimiter(self._threads_max)",
+        "limiter = CapacityLimiter(40)",
+        "tests/asgi/test_failures.py::test_blocking_calls_are_bounded_and_the_others_wait_in_order",
+    ),
+    Mutant(
+        "rates: open routes are free",
+        "aggmaint/asgi/_door.py",
+        "        if route.permission is None:\n            self._admission.charge_address(request)\n",
+        "",
+        "tests/asgi/test_rates.py::test_guessing_tokens_spends_the_address_and_not_the_tokens",
+    ),
 )

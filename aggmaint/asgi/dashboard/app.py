@@ -133,7 +133,7 @@ class DashboardApp:
         method = "GET" if visit.request.method == "HEAD" else visit.request.method
         handler = self._routes.get((method, segments[0])) if len(segments) == 1 else None
         if handler is None:
-            self._admission.turn_away(visit.request)
+            self._admission.charge_address(visit.request)
             known = len(segments) == 1 and any(path == segments[0] for _, path in self._routes)
             raise RequestError(405 if known else 404, "there is no such page")
         return await handler(visit)
@@ -144,7 +144,7 @@ class DashboardApp:
         query = ListQuery.read(visit.query)
         verdict = await self._admission.verdict(visit.judged, _PROBE, Permission.VIEW)
         if verdict is Access.UNAUTHENTICATED:
-            self._admission.turn_away(visit.request)
+            self._admission.charge_address(visit.request)
             raise RequestError(401, "sign in to see this page")
         documents, more = await self._matching(visit, query)
 
@@ -300,7 +300,7 @@ class DashboardApp:
             return await self._sign_in_form(target, problem="Enter the token as it was given to you.")
         verdict = await self._admission.verdict(with_token(visit.request, token), _PROBE, Permission.VIEW)
         if verdict is Access.UNAUTHENTICATED:
-            self._admission.turn_away(visit.request)  # so that nobody tries tokens by the thousand
+            self._admission.charge_address(visit.request)  # so that nobody tries tokens by the thousand
             return await self._sign_in_form(target, problem="This token is unknown or has expired.")
         answer = _redirect(links.safe_target(target))
         secure = visit.request.url.scheme == "https"
