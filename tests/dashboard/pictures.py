@@ -1,7 +1,4 @@
-"""The pictures of the documentation, taken of the fleet; `python -m tests.dashboard.pictures` takes them anew.
-
-They are in 256 colours, as `quantize` of the image tool at hand makes them, so that each stays below 200 kB.
-"""
+"""The pictures of the documentation, taken of the fleet; `python -m tests.dashboard.pictures` takes them anew."""
 
 import threading
 from pathlib import Path
