@@ -336,8 +336,8 @@ JOB_MUTANTS = (
     Mutant(
         "sqlite: surrogates",
         "aggmaint/stores/_codec.py",
-        "return json.dumps(value, separators",
-        "return json.dumps(value, ensure_ascii=False, separators",
+        "json.JSONEncoder(separators",
+        "json.JSONEncoder(ensure_ascii=False, separators",
         "tests/stores/test_agreement.py::TestStoreAgreement_I21",
     ),
     Mutant(
