@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote, unquote_to_bytes
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from ..core.ids import OrgId
 from ._replies import Answer, RequestError
@@ -112,16 +112,23 @@ class Pattern:
     """A path with `{name}` segments: each of them takes one whole segment, whatever it holds."""
 
     segments: tuple[str, ...]
+    _fixed: tuple[tuple[int, str], ...] = field(init=False, eq=False)
+    _names: tuple[tuple[int, str], ...] = field(init=False, eq=False)
+
+    @_fixed.default
+    def _find_fixed(self) -> tuple[tuple[int, str], ...]:
+        """From the end: that is where routes differ."""
+        return tuple((at, each) for at, each in enumerate(self.segments) if not _is_name(each))[::-1]
+
+    @_names.default
+    def _find_names(self) -> tuple[tuple[int, str], ...]:
+        return tuple((at, each[1:-1]) for at, each in enumerate(self.segments) if _is_name(each))
 
     def read(self, segments: Sequence[str]) -> dict[str, str] | None:
         """What the names stand for in a path of as many segments; None if it is another path."""
-        names = {}
-        for wanted, given in zip(self.segments, segments, strict=True):
-            if _is_name(wanted):
-                names[wanted[1:-1]] = given
-            elif wanted != given:
-                return None
-        return names
+        if any(segments[at] != wanted for at, wanted in self._fixed):
+            return None
+        return {name: segments[at] for at, name in self._names}
 
     def may_overflow(self, segments: Sequence[str]) -> bool:
         """Whether the path may be this one with a `/` in what a name stands for: same head, more segments."""

@@ -71,5 +71,6 @@ class Admission:
 
 def user_of(request: Request) -> str | None:
     """Who the authoriser says has sent this: `request.state.aggmaint_user`."""
-    user = getattr(request.state, "aggmaint_user", None)
+    state = request.scope.get("state")  # what `request.state` writes to; absent if nobody has written
+    user = state.get("aggmaint_user") if isinstance(state, dict) else None
     return user if isinstance(user, str) and user else None
