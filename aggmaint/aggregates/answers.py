@@ -22,20 +22,22 @@ Entry = Mapping[str, Any]
 
 
 class AnswerCode(StrEnum):
-    """Answers that are no reasons of a plan.
-
-    done                    it was done by the job.
-    step_failed             it was tried by the job, and failed.
-    definition_quarantined  it failed run after run; runs go on trying it, but nothing waits for it.
-    not_looked_at           the job has not looked at it: it was defined, or the partition came, after the job.
-    marked_since            the host said, after the job, that a source changed; the next job looks at it.
-    """
+    """Answers that are no reasons of a plan; ANSWERS says what they mean."""
 
     DONE = "done"
     STEP_FAILED = STEP_FAILED
     DEFINITION_QUARANTINED = QUARANTINED
     NOT_LOOKED_AT = "not_looked_at"
     MARKED_SINCE = "marked_since"
+
+
+ANSWERS: Mapping[AnswerCode, str] = {
+    AnswerCode.DONE: "It was done by the job.",
+    AnswerCode.STEP_FAILED: "It was tried by the job, and failed.",
+    AnswerCode.DEFINITION_QUARANTINED: "It failed run after run; runs go on trying it, but nothing waits for it.",
+    AnswerCode.NOT_LOOKED_AT: "The job has not looked at it: it was defined after the job.",
+    AnswerCode.MARKED_SINCE: "A source is marked as changed, and no complete job has seen it yet; the next one looks.",
+}
 
 
 @frozen
@@ -87,7 +89,7 @@ def why_not(
 
 
 def _marked(source: str) -> Answer:
-    words = f"source {source!r} was marked as changed since; the next job looks at it"
+    words = f"source {source!r} is marked as changed, and no complete job has seen it yet; the next job looks at it"
     return Answer(AnswerCode.MARKED_SINCE.value, words, Subject.DEFINITION, Action.NONE)
 
 

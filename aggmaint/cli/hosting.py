@@ -26,6 +26,11 @@ class Reader:
     config: Config
     engine: MaintenanceEngine | None
 
+    @classmethod
+    def of(cls, config: Config) -> "Reader":
+        exists = config.store_path.is_file()
+        return cls(config, make_engine(config, _NoTask(), executor=None) if exists else None)
+
     def document(self, org_id: OrgId) -> OrgSnapshot | None:
         """The organisation's document; None when nothing was ever run or registered for it."""
         try:
@@ -35,9 +40,7 @@ class Reader:
 
 
 def open_reader(config_path: str) -> Reader:
-    config = load_config(config_path, parse_sql=False)
-    exists = config.store_path.is_file()
-    return Reader(config, make_engine(config, _NoTask(), executor=None) if exists else None)
+    return Reader.of(load_config(config_path, parse_sql=False))
 
 
 def make_engine(config: Config, task: MaintenanceTask, **how: Any) -> MaintenanceEngine:

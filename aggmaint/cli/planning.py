@@ -13,7 +13,7 @@ from ..core.ids import OrgId
 from ..errors import ConfigurationError
 from ..maintenance import Plan, TaskOptions
 from . import show
-from .hosting import the_org
+from .hosting import Reader, the_org
 from .options import config_option, json_option, optional_org
 from .patience import patiently
 
@@ -41,8 +41,20 @@ def plan(org: str | None, config_path: str, as_json: bool, everything: bool, sql
 
 
 def make_plan(config: Config, org_id: OrgId, options: TaskOptions | None = None) -> Plan:
+    """What a job would do that was started now: it knows the marks and the last inventory, as that job would."""
     task = config.task()
-    return patiently(lambda: task.plan(org_id, now=datetime.now(UTC), options=options or TaskOptions()))
+    reader = Reader.of(config)
+    document = reader.document(org_id)
+    inventory = reader.engine.get_inventory(org_id) if reader.engine and document else None
+    return patiently(
+        lambda: task.plan(
+            org_id,
+            now=datetime.now(UTC),
+            options=options or TaskOptions(),
+            marks=document.marks if document else (),
+            last_inventory=inventory.content if inventory else None,
+        )
+    )
 
 
 def write_json(path: str, value: Any) -> None:

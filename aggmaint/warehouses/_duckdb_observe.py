@@ -87,11 +87,18 @@ class Observer:
         unreadable: dict[str, str] = {}
         self.tokens.forget_computed()
         self.tokens.bound = self._binder.bind([each for each in definitions if each.id not in broken])
+        read_anew = False
         while True:
             self._connection.begin()
             try:
                 look = _Look(definitions, broken, unreadable, tick, hints)
                 return self._snapshot(look, reader)
+            except WarehouseQueryError:
+                self._connection.rollback()
+                if read_anew:
+                    raise
+                read_anew = True
+                self._shared.changed(self._schema.name)  # the ledger is not as the shared catalogue has it
             except BrokenQueryError as found:
                 self._connection.rollback()
                 self.tokens.computed.clear()

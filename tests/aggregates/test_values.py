@@ -6,7 +6,7 @@ import pytest
 
 from aggmaint.aggregates.policy import Policy
 from aggmaint.aggregates.reasons import MEANINGS, Reason
-from aggmaint.aggregates.tokens import Comparison, TokenKind, compare_tokens, make_token, token_rows
+from aggmaint.aggregates.tokens import Comparison, TokenKind, compare_tokens, make_token, token_rows, unverified_token
 from aggmaint.errors import InvalidValueError
 
 
@@ -58,3 +58,10 @@ def test_every_reason_has_one_sentence() -> None:
         assert meaning.sentence[0].isupper()
         assert meaning.sentence.endswith(".")
         assert "\n" not in meaning.sentence
+
+
+def test_a_token_that_nobody_verified_compares_with_none_not_even_with_itself() -> None:
+    unverified, real = unverified_token(3), make_token("duckdb2", TokenKind.SOURCE, ("a",), 3, 5)
+    for before, after in ((unverified, unverified), (unverified, real), (real, unverified)):
+        assert compare_tokens(before, after) is Comparison.INCOMPARABLE
+    assert token_rows(unverified) == 3

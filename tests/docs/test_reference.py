@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from aggmaint.aggregates.answers import ANSWERS
+from aggmaint.aggregates.findings import AUTOMATIC, REPAIRS
 from aggmaint.aggregates.reasons import MEANINGS, Weight
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -22,7 +24,27 @@ def reasons_page() -> str:
     rows = [
         f"| `{reason.value}` | {meaning.weight.value} | {meaning.sentence} |" for reason, meaning in MEANINGS.items()
     ]
-    return "\n".join([*lines, *rows]) + "\n"
+    findings = [
+        "",
+        "## Findings and their repairs",
+        "",
+        "Decisions of weight `finding` and `problem`, and steps that failed, are the findings of a job's report. What mends",
+        "one follows from its code; what is automatic is done by runs, the rest needs a person.",
+        "",
+        "| finding | repair | automatic |",
+        "|---|---|---|",
+        *(
+            f"| `{code}` | {repair.value} | {'yes' if repair in AUTOMATIC else 'no'} |"
+            for code, repair in REPAIRS.items()
+        ),
+        "",
+        "## Answers of `why-not` that are no reasons",
+        "",
+        "| code | meaning |",
+        "|---|---|",
+        *(f"| `{code.value}` | {meaning} |" for code, meaning in ANSWERS.items()),
+    ]
+    return "\n".join([*lines, *rows, *findings]) + "\n"
 
 
 def test_every_reason_is_documented_as_the_table_has_it() -> None:

@@ -1,9 +1,16 @@
 """`context.on_stop`: who listens hears of a stop at once, exactly once, and can do no harm."""
 
+from collections.abc import Sequence
+from queue import SimpleQueue
+
 from aggmaint import MaintenanceEngine, TaskContext
-from aggmaint.errors import JobCancelledError, ShutdownError, StopWorkError
+from aggmaint.core.ids import OrgId
+from aggmaint.core.settings import JobSettings
+from aggmaint.errors import JobCancelledError, LeaseLostError, ShutdownError, StopWorkError, StoreUnavailableError
+from aggmaint.store import Loaded
 from aggmaint.stores.memory import MemoryStore
-from tests.support.tasks import GateTask
+from aggmaint.testing.clocks import ManualClock
+from tests.support.tasks import PATIENCE_S, GateTask
 
 ORG = "acme"
 
@@ -55,3 +62,32 @@ def test_a_listener_that_fails_stops_no_other() -> None:
     engine.cancel(ORG, job_id)
     assert len(heard) == 1
     engine.close(timeout_s=20)
+
+
+class Unreachable(MemoryStore):
+    """Answers until `away` is set."""
+
+    away = False
+
+    def load(self, org_ids: Sequence[OrgId]) -> Loaded:
+        if self.away:
+            raise StoreUnavailableError
+        return super().load(org_ids)
+
+
+def test_a_worker_that_can_not_renew_hears_when_its_trust_in_the_lease_ends() -> None:
+    """The store says nothing, and the task is in a query: the worker's own clock must do."""
+    clock = ManualClock()
+    store, task = Unreachable(clock=clock), GateTask(deaf=True)
+    settings = JobSettings(lease_s=60, heartbeat_s=0.4)
+    engine = MaintenanceEngine(store=store, task=task, scheduler=None, clock=clock, settings=settings)
+    engine.register_organizations([ORG])
+    engine.run_immediately(ORG)
+    heard: SimpleQueue[StopWorkError] = SimpleQueue()
+    task.next_entered().on_stop(heard.put)
+    store.away = True
+    clock.pass_s(61)
+    assert isinstance(heard.get(timeout=PATIENCE_S), LeaseLostError)
+    store.away = False
+    task.open()
+    engine.close(timeout_s=PATIENCE_S)

@@ -27,7 +27,7 @@ def lab() -> Lab:
 
 def touch(lab: Lab, *months: int) -> None:
     for month in months:
-        lab.put(Sale(50 + month, date(2024, month, 9), "north", Decimal(len(lab.rows)), 1, 1.0))
+        lab.put(Sale(50 + month, date(2024, month, 9), "north", Decimal(lab.number), 1, 1.0))
 
 
 def state(report: MaintenanceReport) -> tuple[bool, list[str]]:
@@ -55,7 +55,7 @@ def test_a_partition_budget_splits_a_refresh_and_the_next_runs_finish_it(lab: La
 
 
 def test_the_partitions_whose_publish_is_oldest_come_first(lab: Lab) -> None:
-    """January changes before each run, and still March has its turn."""
+    """January changes before each run, and still February and March have their turns."""
     lab.policy = Policy(run_partitions_max=1)
     done: list[str] = []
     for _ in range(3):

@@ -12,6 +12,7 @@ from aggmaint.aggregates.options import Adopt
 from aggmaint.errors import InvalidValueError, TaskFailedError
 from aggmaint.maintenance import TaskOptions
 from aggmaint.task import MaintenanceReport
+from aggmaint.warehouses import _duckdb_shared
 
 from .support import NOON, ORG, Lab, Sale, actions, definitions, reasons, refreshed
 from .test_health import comment_of
@@ -61,6 +62,14 @@ def lose_all(lab: Lab) -> None:
 
 
 LOSSES = [lose_rows, lose_tables, lose_the_instances_only, lose_the_control_row, lose_all]
+
+
+@pytest.fixture(params=["catalogue read anew", "catalogue shared"], autouse=True)
+def catalogue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow catalogue is shared by observations: a ledger that was lost since it was read is lost all the same."""
+    if request.param == "catalogue shared":
+        monkeypatch.setattr(_duckdb_shared, "SLOW_S", -1.0)
+        monkeypatch.setattr(_duckdb_shared, "SHARED_FOR", 1e9)
 
 
 def run(lab: Lab) -> MaintenanceReport | TaskFailedError:

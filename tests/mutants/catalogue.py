@@ -9,6 +9,7 @@ from .aggregates import AGGREGATE_MUTANTS
 from .http import HTTP_MUTANTS
 from .life import LIFE_MUTANTS
 from .mutant import Mutant
+from .operating import OPERATING_MUTANTS
 
 JOB_MUTANTS = (
     Mutant(
@@ -832,4 +833,4 @@ JOB_MUTANTS = (
     ),
 )
 
-MUTANTS = (*JOB_MUTANTS, *AGGREGATE_MUTANTS, *HTTP_MUTANTS, *LIFE_MUTANTS)
+MUTANTS = (*JOB_MUTANTS, *AGGREGATE_MUTANTS, *HTTP_MUTANTS, *LIFE_MUTANTS, *OPERATING_MUTANTS)
