@@ -149,7 +149,7 @@ def test_too_long_forms_are_refused() -> None:
 def test_every_action_stands_in_the_table_with_a_question_or_none() -> None:
     document = OrgSnapshot(OrgId("acme"))
     asks = {name for name, action in ACTIONS.items() if action.ask(document, {}) is not None}
-    assert asks == {"cancel", "pause", "disable", "schedule-add", "schedule-remove"}
+    assert asks == {"rebuild", "cancel", "pause", "disable", "schedule-add", "schedule-remove"}
     assert ACTIONS["cancel"].ask(document, {}).danger  # type: ignore[union-attr]  # it asks, as the line above says
 
 
@@ -190,3 +190,18 @@ def test_running_jobs_show_how_far_they_are() -> None:
             assert page.all("progress")[0][0].items() >= {"value": "3", "max": "9"}.items()
         gate.open()
         engine.wait_until_idle(timeout_s=20)
+
+
+def test_a_rebuild_is_asked_and_asks_the_task_for_nothing_else() -> None:
+    task = FunctionTask()
+    with engine_of("acme", task=task) as engine:
+        app = app_of(engine)
+        question = get(app, "act", org="acme", action="rebuild", aggregate="a <b>", partition="2024-03")
+        assert "the partition 2024-03 is computed again" in question.text
+        (form,) = [given for given, _ in question.all("form") if given["action"].startswith("act?")]
+        assert task.contexts == []
+        target = led_to(post(app, form["action"], {"confirmed": "yes"}))
+        assert target.startswith("job?")
+        assert led_to(act(app, "acme", "rebuild", aggregate="d1")).startswith("job?")
+        asked = [context.options for context in task.contexts]
+        assert asked == [{"rebuild": {"a <b>": ["2024-03"]}}, {"rebuild": {"d1": None}}]

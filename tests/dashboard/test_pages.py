@@ -62,7 +62,9 @@ def test_the_aggregate_shows_every_partition_and_why_it_is_stale(fleet_app: ASGI
         and cells["2023-03"].startswith("2023-03: stale, ")
         and cells["2023-05"].startswith("2023-05: fresh")
     )
-    assert "source marked Marked as changed after the last look: lineitem, from 2023-03-01 to 2023-05-01" in page.text
+    assert (
+        "partition marked Marked as changed after the last look: lineitem, from 2023-03-01 to 2023-05-01" in page.text
+    )
     assert "93 of 95" in page.text and "builds since 4 Nov" in page.text
     assert 'FROM "lineitem" AS "lineitem" GROUP BY 1, 2, 3' in page.text
     assert "Sources lineitem" in page.text

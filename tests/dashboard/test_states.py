@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from aggmaint.aggregates.freshness import with_marks
 from aggmaint.asgi.dashboard.facts import AggregateFacts, ReportFacts, read_inventory, read_report
 from aggmaint.asgi.dashboard.states import (
     Freshness,
@@ -34,15 +35,15 @@ def month(number: int) -> datetime:
     return datetime(2024, number, 1, tzinfo=UTC)
 
 
-def aggregate(**more: Any) -> AggregateFacts:
-    """An aggregate with January fresh, February stale and March unknown."""
+def aggregate(*marks: ChangeMark, **more: Any) -> AggregateFacts:
+    """An aggregate with January fresh, February stale and March unknown, as it is to be read with these marks."""
     states = [("2024-01", "fresh", 1), ("2024-02", "stale", 2), ("2024-03", "unknown", 3)]
     body = {
         "id": "d1",
         "cube": "sales",
         "name": "revenue",
         "status": "active",
-        "sources": ["shop.Lineitem", "/data/orders.parquet"],
+        "mark_names": {"rows": ["shop.lineitem", "lineitem"], "other": ["customer"]},
         "partition_states": [
             {
                 "key": key,
@@ -56,7 +57,7 @@ def aggregate(**more: Any) -> AggregateFacts:
         ],
         **more,
     }
-    return read_inventory("j", {"definitions": [body]}).aggregates[0]
+    return read_inventory("j", with_marks({"definitions": [body]}, marks)).aggregates[0]
 
 
 def report(decisions: list[dict[str, Any]] | None = None, steps: list[dict[str, Any]] | None = None) -> ReportFacts:
@@ -83,7 +84,7 @@ def test_without_news_the_inventory_holds() -> None:
 
 
 def test_a_word_that_is_not_known_is_unknown_never_fresh() -> None:
-    body = {"partition_states": [{"key": "a", "state": "excellent"}, {"key": "b"}]}
+    body = {"partition_states": [{"key": "a", "state": "excellent"}, {"key": "b", "state": None}]}
     assert set(by_key(partition_states(aggregate(**body), None, [])).values()) == {State.UNKNOWN}
 
 
@@ -130,30 +131,35 @@ def test_another_aggregates_news_are_not_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mark", "january"),
+    ("mark", "january", "words"),
     [
-        (ChangeMark(1, "shop.lineitem"), State.STALE),
-        (ChangeMark(1, "LINEITEM"), State.STALE),
-        (ChangeMark(1, "/data/orders.parquet"), State.STALE),
-        (ChangeMark(1, "*"), State.STALE),
-        (ChangeMark(1, "item"), State.FRESH),
-        (ChangeMark(1, "customer"), State.FRESH),
-        (ChangeMark(1, "lineitem", month(1), month(2)), State.STALE),
-        (ChangeMark(1, "lineitem", None, month(1)), State.FRESH),  # half-open: it ends where January begins
-        (ChangeMark(1, "lineitem", month(2), None), State.FRESH),  # … and begins where January ends
-        (ChangeMark(1, "lineitem", None, datetime(2024, 1, 2, tzinfo=UTC)), State.STALE),
-        (ChangeMark(1, "lineitem", datetime(2024, 1, 31, tzinfo=UTC), None), State.STALE),
+        (ChangeMark(1, "shop.lineitem"), State.STALE, "look: shop.lineitem"),
+        (ChangeMark(1, "LINEITEM"), State.STALE, "look: LINEITEM"),
+        (ChangeMark(1, "*"), State.STALE, "look: all sources"),
+        (ChangeMark(1, "item"), State.FRESH, ""),
+        (ChangeMark(1, "lineitem", month(1), month(2)), State.STALE, "lineitem, from 2024-01-01 to 2024-02-01"),
+        (ChangeMark(1, "lineitem", month(2), None), State.FRESH, ""),
+        (ChangeMark(1, "lineitem", None, month(2)), State.STALE, "lineitem, from the beginning to 2024-02-01"),
+        (ChangeMark(1, "customer"), State.UNKNOWN, "look: customer"),
     ],
 )
-def test_change_marks_make_stale_what_they_touch(mark: ChangeMark, january: State) -> None:
-    state = partition_states(aggregate(), None, [mark])[0]
+def test_marks_that_came_after_the_run_are_told(mark: ChangeMark, january: State, words: str) -> None:
+    state = partition_states(aggregate(mark), None, [mark])[0]
     assert state.state is january
-    assert ("marked as changed" in state.why) is (january is State.STALE)
+    assert words in state.why and ("marked as changed" in state.why) is (january is not State.FRESH)
 
 
-def test_a_partition_without_bounds_is_touched_by_every_mark_of_its_source() -> None:
-    whole = aggregate(partition_states=[{"key": "all", "state": "fresh"}])
-    assert partition_states(whole, None, [ChangeMark(1, "lineitem", month(1), month(2))])[0].state is State.STALE
+def test_a_mark_that_the_run_knew_is_told_in_the_runs_words() -> None:
+    told = report([{"partitions": ["2024-02"], "action": "defer", "reason": "partition_marked", "words": "it said so"}])
+    facts = aggregate(partition_states=[{"key": "2024-02", "state": "stale", "reason": "partition_marked"}])
+    assert partition_states(facts, told, [ChangeMark(1, "lineitem")])[0].why == "it said so"
+
+
+def test_what_was_deactivated_is_waited_for_by_nobody() -> None:
+    facts = aggregate(
+        partition_states=[], status="invalid", deactivated={"at": "2024-01-01T00:00:00Z", "reason": "unused"}
+    )
+    assert freshness(facts, ()).blocked and worst([freshness(facts, ())]) is None
 
 
 def test_the_worst_partition_speaks_for_the_aggregate() -> None:

@@ -10,9 +10,10 @@ from typing import Final
 
 from attrs import frozen
 
+from ...aggregates.options import TaskOptions
 from ...core.ids import OrgId
 from ...core.organization import OrgSnapshot
-from ...core.outcomes import Joined, Queued, Started
+from ...core.outcomes import Joined, Queued, RequestOutcome, Started
 from ...core.schedule import DEFAULT_TIME_EXPRESSION
 from ...engine import MaintenanceEngine
 from . import links
@@ -112,7 +113,10 @@ def _ask_run(document: OrgSnapshot, _form: Form) -> Question | None:
 
 
 def _run(order: Order) -> Done:
-    outcome = order.engine.run_immediately(order.org_id)
+    return _started(order, order.engine.run_immediately(order.org_id))
+
+
+def _started(order: Order, outcome: RequestOutcome) -> Done:
     match outcome:
         case Started():
             return Done(links.to("job", org=order.org_id, job=outcome.job.id), "started")
@@ -121,6 +125,23 @@ def _run(order: Order) -> Done:
         case Queued() | Joined():
             return _organization(order, "follows")
     return _organization(order, "refused")
+
+
+def _ask_rebuild(_document: OrgSnapshot, form: Form) -> Question:
+    partition = form.get("partition", "")
+    what = f"the partition {partition} is" if partition else "all of the aggregate is"
+    return Question(
+        title="Rebuild the partition?" if partition else "Rebuild the aggregate?",
+        text=f"Fresh or not, {what} computed again from its sources, which may take long. What is published now is served "
+        "until then. The run does nothing else.",
+        confirm="Rebuild",
+    )
+
+
+def _rebuild(order: Order) -> Done:
+    partition = order.given("partition")
+    wanted = TaskOptions(rebuild={order.form.get("aggregate", ""): [partition] if partition else None})
+    return _started(order, order.engine.run_immediately(order.org_id, options=wanted.to_json()))
 
 
 def _ask_cancel(_document: OrgSnapshot, _form: Form) -> Question:
@@ -236,6 +257,7 @@ def _deactivate(order: Order) -> Done:
 
 ACTIONS: Final[Mapping[str, Action]] = {
     "run": Action(_ask_run, _run),
+    "rebuild": Action(_ask_rebuild, _rebuild),
     "cancel": Action(_ask_cancel, _cancel),
     "pause": Action(_ask_pause, _pause),
     "resume": Action(_nothing, _resume),

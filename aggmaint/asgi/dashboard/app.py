@@ -262,7 +262,11 @@ class DashboardApp:
     async def _question(
         self, visit: Visit, question: Question, form: Mapping[str, str], *, problem: str = ""
     ) -> Response:
-        query = {key: visit.query[key] for key in ("org", "action", "job", "schedule") if key in visit.query}
+        query = {
+            key: visit.query[key]
+            for key in ("org", "action", "job", "schedule", "aggregate", "partition")
+            if key in visit.query
+        }
         more: dict[str, Any] = {
             "question": question,
             "form": form,

@@ -29,7 +29,7 @@ class PartitionFacts:
 
 @frozen
 class AggregateFacts:
-    """One definition with how it stands."""
+    """One definition with how it stands. `mark_names`: what change marks call its sources; `deactivated`: why, or empty."""
 
     id: str
     cube: str
@@ -50,7 +50,12 @@ class AggregateFacts:
     zone: str
     partition_expression: str
     sources: tuple[str, ...]
+    mark_names: tuple[str, ...]
     sql: str | None
+    mixed: bool
+    deactivated: str
+    uses: int
+    last_used_at: datetime | None
     average_ms: int | None
     published_at: datetime | None
     partitions: tuple[PartitionFacts, ...]
@@ -170,6 +175,7 @@ def read_inventory(job_id: str, content: object) -> InventoryFacts:
 def _aggregate(body: Json) -> AggregateFacts:
     partition, columns = _object(body.get("partition")), _objects(body, "attributes")
     named = [(_text(each, "name"), _text(each, "type")) for each in columns]
+    names = _object(body.get("mark_names"))
     return AggregateFacts(
         id=_text(body, "id"),
         cube=_text(body, "cube"),
@@ -190,7 +196,12 @@ def _aggregate(body: Json) -> AggregateFacts:
         zone=_text(partition, "zone"),
         partition_expression=_text(partition, "expression"),
         sources=_texts(body, "sources"),
+        mark_names=(*_texts(names, "rows"), *_texts(names, "other")),
         sql=_text(body, "sql") or None,
+        mixed=body.get("mixed") is True,
+        deactivated=_text(_object(body.get("deactivated")), "reason"),
+        uses=_number(body, "query_utilization"),
+        last_used_at=_instant(body, "most_recent_query"),
         average_ms=_number_or_none(body, "average_build_duration_ms"),
         published_at=_instant(_object(body.get("last_build")), "published_at"),
         partitions=tuple(_partition(each) for each in _objects(body, "partition_states")),

@@ -6,6 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
+from ...aggregates.freshness import with_marks
 from ...core.ids import OrgId
 from ...core.job import JobStatus, MaintenanceJob
 from ...core.organization import OrgSnapshot
@@ -23,7 +24,7 @@ POINT_JOBS: Final = 40
 
 @frozen
 class Found:
-    """An inventory and the report of the job that wrote it."""
+    """An inventory, as it is to be read with the marks of today, and the report of the job that wrote it."""
 
     inventory: InventoryFacts
     report: ReportFacts | None
@@ -74,14 +75,23 @@ class Reader:
 
     def row(self, document: OrgSnapshot) -> OrganizationRow:
         last = self.engine.list_jobs(document.org_id, limit=1, statuses=ENDED).jobs
-        return OrganizationRow(document, last[0] if last else None, self.found(document.org_id))
+        return OrganizationRow(document, last[0] if last else None, self.found(document))
 
-    def found(self, org_id: OrgId) -> Found | None:
-        inventory = self.engine.get_inventory(org_id)
+    def found(self, document: OrgSnapshot) -> Found | None:
+        inventory = self.engine.get_inventory(document.org_id)
         if inventory is None:
             return None
-        facts = read_inventory(inventory.job.id, inventory.content)
-        return Found(facts, self.report(org_id, inventory.job.id))
+        try:
+            content = with_marks(inventory.content, document.marks)
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ):  # of a host's own task: there is nothing to mark in it
+            content = dict(inventory.content)
+        facts = read_inventory(inventory.job.id, content)
+        return Found(facts, self.report(document.org_id, inventory.job.id))
 
     def report(self, org_id: OrgId, job_id: str) -> ReportFacts | None:
         """None also when the job was pruned meanwhile."""
@@ -96,7 +106,7 @@ class Reader:
         statuses = (status,) if status else ()
         page = self.engine.list_jobs(org_id, limit=PAGE_JOBS, before=before, statuses=statuses)
         summaries = {str(job.id): self._summary(org_id, job) for job in page.jobs}
-        return OrganizationData(document, self.now(), self.found(org_id), newest, page, summaries)
+        return OrganizationData(document, self.now(), self.found(document), newest, page, summaries)
 
     def _summary(self, org_id: OrgId, job: MaintenanceJob) -> str:
         if job.error is not None:
@@ -108,7 +118,7 @@ class Reader:
         document = self.engine.get_organization(org_id)
         jobs = self.engine.list_jobs(org_id, limit=POINT_JOBS, statuses=ENDED).jobs
         past = [(job, self.report(org_id, job.id)) for job in jobs]
-        return AggregateData(document, self.now(), self.found(org_id), past)
+        return AggregateData(document, self.now(), self.found(document), past)
 
     def job(self, org_id: OrgId, job_id: str) -> JobData:
         document = self.engine.get_organization(org_id)

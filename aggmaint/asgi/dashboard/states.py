@@ -2,7 +2,8 @@
 
 Theory of operation. An organisation's *health* follows from its document alone, so that a list of thousands costs one read
 each. The *state of a partition* follows from three things: the inventory (what the last job that looked had found and left),
-that job's report (what it wanted to do, and where it failed), and the change marks that came since. Worse news wins:
+that job's report (what it wanted to do, and where it failed), and the change marks that came since. What a mark makes stale
+is decided by `aggregates.freshness.with_marks`, when the inventory is read; here it is only said. Worse news wins:
 
     missing   the source has rows of the period, and nothing is published of it
     failed    a step that should have refreshed it failed
@@ -79,7 +80,7 @@ class PartitionState:
 
 @frozen
 class Freshness:
-    """How an aggregate stands: how many of its partitions are in which state, and what to say about the whole."""
+    """How an aggregate stands: its partitions by state. `blocked`: by hand or deactivated, so that nobody waits for it."""
 
     counts: dict[State, int]
     blocked: bool
@@ -124,7 +125,7 @@ def freshness(aggregate: AggregateFacts, states: Sequence[PartitionState]) -> Fr
         counts[each.state] = counts.get(each.state, 0) + 1
     return Freshness(
         counts=counts,
-        blocked=aggregate.blocked,
+        blocked=aggregate.blocked or bool(aggregate.deactivated),
         built=aggregate.status == "active",
         failing=aggregate.failures_in_row or (1 if aggregate.status == "invalid" and not aggregate.blocked else 0),
     )
@@ -155,22 +156,20 @@ def all_freshness(
 def _published(
     facts: PartitionFacts, decision: DecisionFacts | None, failed: dict[str, str], marks: Sequence[ChangeMark]
 ) -> PartitionState:
-    state, reason = _word(facts.state), facts.reason
-    why = decision.words if decision is not None else meaning(reason)
+    state = _word(facts.state)
+    why, general = decision.words if decision is not None else meaning(facts.reason), meaning(facts.reason)
     if facts.key in failed and state is not State.FRESH:
         state, why = State.FAILED, f"{why}; {failed[facts.key]}" if why else failed[facts.key]
-    elif state is State.FRESH:
-        if decision is not None and decision.action == "refresh":
-            why = f"written by the last run, because: {decision.words}"
-        mark = next((each for each in marks if _touches(each, facts)), None)
-        if mark is not None:
-            state, reason, why = State.STALE, MARKED, _mark_words(mark)
+    elif state is State.FRESH and decision is not None and decision.action == "refresh":
+        why = f"written by the last run, because: {decision.words}"
+    elif _is_marked_since(facts, decision):
+        why, general = _mark_words(marks), _MARKED_SINCE
     return PartitionState(
         key=facts.key,
         state=state,
-        reason=reason,
+        reason=facts.reason,
         why=why,
-        meaning=_MARKED if reason == MARKED else meaning(reason),
+        meaning=general,
         rows=facts.rows,
         starts_at=facts.starts_at,
         ends_at=facts.ends_at,
@@ -178,8 +177,13 @@ def _published(
     )
 
 
-MARKED = "source_marked"
-_MARKED = "The host said that rows of the source changed after the last job looked; the next run compares them."
+_MARKED_SINCE = "The host said that rows of a source changed after the last job looked; the next run compares them."
+
+
+def _is_marked_since(facts: PartitionFacts, decision: DecisionFacts | None) -> bool:
+    """Whether a mark came after the run: the inventory as it is to be read says so, and the run's report does not."""
+    marked = Reason.PARTITION_MARKED.value
+    return facts.reason == marked and (decision is None or decision.reason != marked)
 
 
 def _word(state: str) -> State:
@@ -211,28 +215,17 @@ def _failed(aggregate: AggregateFacts, report: ReportFacts | None) -> dict[str, 
 
 
 def _is_about(mark: ChangeMark, aggregate: AggregateFacts) -> bool:
-    """A mark names a source as the definition does, or by the last part of its name."""
-    if mark.source == EVERYTHING:
-        return True
-    wanted = mark.source.casefold()
-    return any(wanted in (each.casefold(), _last_part(each).casefold()) for each in aggregate.sources)
+    return mark.source == EVERYTHING or mark.source.casefold() in aggregate.mark_names
 
 
-def _last_part(source: str) -> str:
-    return source.rsplit(".", 1)[-1].strip().strip('"')
+def _mark_words(marks: Sequence[ChangeMark]) -> str:
+    return f"marked as changed after the last look: {'; '.join(map(_range_words, marks)) or 'a source of it'}"
 
 
-def _touches(mark: ChangeMark, partition: PartitionFacts) -> bool:
-    """Whether the ranges overlap; a side without bound reaches everywhere."""
-    starts_before = mark.starts_at is None or partition.ends_at is None or mark.starts_at < partition.ends_at
-    ends_after = mark.ends_at is None or partition.starts_at is None or mark.ends_at > partition.starts_at
-    return starts_before and ends_after
-
-
-def _mark_words(mark: ChangeMark) -> str:
+def _range_words(mark: ChangeMark) -> str:
     source = "all sources" if mark.source == EVERYTHING else mark.source
     if mark.whole:
-        return f"marked as changed after the last look: {source}"
+        return source
     start = mark.starts_at.strftime("%Y-%m-%d") if mark.starts_at else "the beginning"
     end = mark.ends_at.strftime("%Y-%m-%d") if mark.ends_at else "the end"
-    return f"marked as changed after the last look: {source}, from {start} to {end}"
+    return f"{source}, from {start} to {end}"

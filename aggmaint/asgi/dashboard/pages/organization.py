@@ -13,7 +13,7 @@ from ....core.organization import OrgSnapshot
 from ....core.schedule import Schedule
 from ....errors import InvalidCronError
 from ...plain_english import plain_english
-from .. import links
+from .. import links, words
 from ..charts import Strip, job_strip, job_tone, job_word
 from ..facts import AggregateFacts
 from ..reading import STRIP_JOBS, OrganizationData
@@ -143,7 +143,7 @@ def _aggregates(data: OrganizationData) -> tuple[AggregateRow, ...]:
 def _why(facts: AggregateFacts, standing: Freshness) -> str:
     """One line for the list; the aggregate's own page tells more."""
     if standing.blocked:
-        return "blocked by hand: not built, not served"
+        return f"deactivated: {words.code(facts.deactivated)}" if facts.deactivated else "blocked by hand"
     if not standing.built:
         return facts.message or "never built"
     if standing.state is State.FRESH:
