@@ -8,7 +8,7 @@ because of something that the store claims is a failure, and a capability withou
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from .machine import run_store_machine
 from .suite import CheckResult, JobStoreSuite, Outcome, run_check, run_suite
 from .timings import Timings, measure
 
-KIT_VERSION: Final = f"1 of aggmaint {__version__}"
+KIT_VERSION: Final = f"2 of aggmaint {__version__}"
 """The number of the set of checks, raised when a check is added or made stricter, and the library that it came with."""
 
 MACHINE_NAME: Final = "agreement_with_the_memory_model_I21"
@@ -80,15 +80,21 @@ class Certificate:
             f"capabilities: {', '.join(self.capabilities) or 'none'}",
             f"checks: {counts}",
         ]
-        for check in self.checks:
-            lines.append(f"  {SIGNS[check.outcome]}  {check.name.removeprefix('test_')}")
-            if check.reason and check.outcome is Outcome.FAILED:
-                lines += [f"          promised: {check.promise}", *_indented(f"found: {check.reason}")]
-        reasons = sorted({check.reason for check in self.checks if check.outcome is Outcome.NOT_APPLICABLE})
-        lines += [f"not applicable: {reason}" for reason in reasons]
+        lines += lines_of_checks(self.checks)
         if self.timings:
             lines.append(_timings_line(self.timings))
         return "\n".join(lines)
+
+
+def lines_of_checks(checks: Sequence[CheckResult]) -> list[str]:
+    """Each check with its outcome; of one that failed what was promised and what was found; why others do not apply."""
+    lines = []
+    for check in checks:
+        lines.append(f"  {SIGNS[check.outcome]}  {check.name.removeprefix('test_')}")
+        if check.reason and check.outcome is Outcome.FAILED:
+            lines += [f"          promised: {check.promise}", *_indented(f"found: {check.reason}")]
+    reasons = sorted({check.reason for check in checks if check.outcome is Outcome.NOT_APPLICABLE})
+    return [*lines, *(f"not applicable: {reason}" for reason in reasons)]
 
 
 def _indented(text: str, lines_max: int = 12) -> list[str]:
@@ -156,14 +162,14 @@ def _described(suite: type[JobStoreSuite]) -> tuple[str, str, tuple[str, ...]]:
     try:
         store = instance.make(instance.place() if instance.many_handles else None)
         kind = type(store)
-        return f"{kind.__module__}.{kind.__qualname__}", _version_of(kind), claimed_capabilities(store)
+        return f"{kind.__module__}.{kind.__qualname__}", version_of(kind), claimed_capabilities(store)
     except Exception as exc:
         return f"(no store: {type(exc).__name__})", "", ()
     finally:
         instance.teardown_method()
 
 
-def _version_of(kind: type) -> str:
+def version_of(kind: type) -> str:
     top = kind.__module__.partition(".")[0]
     own = getattr(sys.modules.get(top), "__version__", None)
     if own:

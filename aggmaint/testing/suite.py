@@ -19,6 +19,7 @@ needs a clock of its own: leases, decisions and instants are made relative to wh
 import inspect
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Protocol
 
 import pytest
 from attrs import frozen
@@ -74,8 +75,16 @@ def promise_of(suite: type, name: str) -> str:
     return inspect.cleandoc(getattr(suite, name).__doc__ or "").splitlines()[0]
 
 
-def run_check(suite: Callable[[], JobStoreSuite], name: str) -> CheckResult:
-    """Run one check in an instance of its own. Never raises for what the store does."""
+class Suite(Protocol):
+    """What runs checks: pytest makes one instance for each, and so does `run_check`."""
+
+    def setup_method(self) -> None: ...
+
+    def teardown_method(self) -> None: ...
+
+
+def run_check(suite: Callable[[], Suite], name: str) -> CheckResult:
+    """Run one check in an instance of its own. Never raises for what is checked."""
     instance = suite()
     promise = promise_of(type(instance), name)
     instance.setup_method()
@@ -93,6 +102,6 @@ def run_check(suite: Callable[[], JobStoreSuite], name: str) -> CheckResult:
     return CheckResult(name, promise, Outcome.PASSED)
 
 
-def run_suite(suite: type[JobStoreSuite]) -> tuple[CheckResult, ...]:
+def run_suite(suite: type[Suite]) -> tuple[CheckResult, ...]:
     """All checks of a suite, one after the other."""
     return tuple(run_check(suite, name) for name in check_names(suite))

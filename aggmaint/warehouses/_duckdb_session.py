@@ -239,9 +239,13 @@ class DuckDBSession:
         self._end_snapshot()
         if not isinstance(publication, Refresh | Failures | ForgetStep):
             self._shared.changed(self._schema.name)
-        self._guarded(build_id, lambda: self._writer.apply(publication, at, build_id))
-        if isinstance(publication, Refresh) and publication.staged is not None:
-            self._connection.run(f"DROP TABLE {publication.staged.handle}")
+
+        def work() -> None:
+            self._writer.apply(publication, at, build_id)
+            if isinstance(publication, Refresh) and publication.staged is not None:
+                self._connection.run(f"DROP TABLE {publication.staged.handle}")  # before the commit: no error after it
+
+        self._guarded(build_id, work)
 
     def close(self) -> None:
         if self._closed:

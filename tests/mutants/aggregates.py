@@ -183,11 +183,10 @@ AGGREGATE_MUTANTS = (
     Mutant(
         "token after data",
         WRITER,
-        "        return tuple(self._pieces.postponed(each, answers) or self._build_one(each, answers, tick) "
-        "for each in requests)\n",
+        "        return tuple(self._pieces.postponed(each, answers) or self._build_one(each, answers, tick) for each in requests)\n",
         "        made = tuple(self._build_one(each, answers, tick) for each in requests)\n"
         "        self._connection.commit()\n        self._connection.begin()\n"
-        "        late = self._observer.tokens.for_build(definitions, tick)\n"
+        "        late = self._observer.tokens.for_build(definitions, tick, self._deriver.token_requests(requests))\n"
         "        from attrs import evolve\n"
         "        return tuple(\n"
         "            evolve(each, partitions=tuple(\n"
@@ -216,8 +215,8 @@ AGGREGATE_MUTANTS = (
     Mutant(
         "tokens of other engines are believed",
         PARTITIONS,
-        "        case Comparison.INCOMPARABLE:\n            return Reason.PARTITION_UNVERIFIABLE",
-        "        case Comparison.INCOMPARABLE if not record:\n            return Reason.PARTITION_UNVERIFIABLE",
+        "        case Comparison.INCOMPARABLE if case.cause is not Cause.MARK:",
+        "        case Comparison.INCOMPARABLE if case.record is None:",
         f"{HEALTH}::test_a_token_of_another_engine_version_is_its_own_reason",
     ),
     Mutant(
@@ -230,8 +229,8 @@ AGGREGATE_MUTANTS = (
     Mutant(
         "emptied periods stay",
         PARTITIONS,
-        "    for period in sorted({*ledger, *contents, *(tokens or {})}",
-        "    for period in sorted({*ledger, *contents, *(tokens or {})} if tokens is None else {*tokens}",
+        "    periods = {*ledger, *contents, *tokens, *looked} if default else",
+        "    periods = {*tokens, *looked} if default else",
         f"{RUNS}::test_only_the_changed_partitions_are_refreshed",
     ),
     Mutant(
@@ -243,24 +242,38 @@ AGGREGATE_MUTANTS = (
     ),
     Mutant(
         "joined sources do not count",
-        OBSERVE,
-        "        if definition.joins and source_moved(instance, tokens):",
-        "        if definition.joins and not instance.source_tokens:",
+        "aggmaint/warehouses/_duckdb_tokens.py",
+        "        moved = source_moved(instance, tokens)\n",
+        "        moved = not definition.joins and source_moved(instance, tokens)\n",
         f"{RUNS}::test_a_dimension_change_refreshes_only_the_partitions_that_it_reaches",
+    ),
+    Mutant(
+        "undeclared updated_at: only newer rows are looked for",
+        "aggmaint/warehouses/_duckdb_tokens.py",
+        "if request is None or request.source.declared is None or mark is None or marked is None:",
+        "if request is None or request.source.declared is None or marked is None:",
+        "tests/maintenance/test_tiers.py::test_declaring_a_source_rebuilds_nothing",
+    ),
+    Mutant(
+        "no gate before a refresh",
+        SESSION,
+        "                require_gate(self._connection, request.definition, handle, columns, request.periods)\n",
+        "",
+        "tests/maintenance/test_gate.py::test_a_wrong_refresh_is_not_published",
     ),
     # -- periods and bounds
     Mutant(
         "upper bound included",
         SQL,
-        'clause = f"({expression} >= {low} AND {expression} < {high} AND {clause})"',
-        'clause = f"({expression} >= {low} AND {expression} <= {high})"',
+        "AND {expression} < {engine.date(high)})",
+        "AND {expression} <= {engine.date(high)})",
         f"{BOUNDS}::test_the_first_instant_of_the_next_period_is_not_of_this_one",
     ),
     Mutant(
         "lower bound excluded",
         SQL,
-        'clause = f"({expression} >= {low} AND',
-        'clause = f"({expression} > {low} AND',
+        "({expression} >= {engine.date(low)} AND",
+        "({expression} > {engine.date(low)} AND",
         f"{BOUNDS}::test_the_first_instant_of_a_period_is_of_it",
     ),
     Mutant(

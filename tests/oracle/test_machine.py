@@ -233,7 +233,7 @@ class Oracle(RuleBasedStateMachine):
     @rule(again=st.booleans())
     def run(self, again: bool) -> None:
         if not self.can_settle:
-            done = self.watched()
+            done = self.recover()
             assert done.job.status is JobStatus.DONE
             assert done.report is not None and (done.report["complete"] == (not self.world.served))
             return

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aggmaint.testing import JobStoreSuite, SchedulerSuite
+from aggmaint.testing import JobStoreSuite, SchedulerSuite, WarehouseSuite
 from aggmaint.testing.certificate import MACHINE_NAME, MACHINE_PROMISE
 from aggmaint.testing.suite import check_names, promise_of
 
@@ -14,13 +14,19 @@ PARTS = {
     "DueChecks": "list_organizations, find_due",
     "SharingChecks": "Threads, handles, processes",
     "FenceChecks": "Optional abilities",
+    "ReadingChecks": "capabilities, open, observe, stage, compare, interrupt",
+    "ClaimChecks": "claim, guard, close",
+    "PublishChecks": "build, publish",
+    "FaultChecks": "All or nothing (needs a bench that watches the warehouse's statements)",
 }
 
 INTRODUCTION = """# Conformance
 
-`aggmaint.testing` proves that a store or a scheduler keeps what its port promises. A store conforms if no check below fails:
-`python -m aggmaint.testing certify module:factory` ([how to write a store](../how-to/write-a-store.md)). Names such as
-`I10` are the invariants of the job half. Checks of several handles and processes need a factory that takes a location; the
+`aggmaint.testing` proves that a store, a scheduler or a warehouse keeps what its port promises. A store conforms if no check
+below fails: `python -m aggmaint.testing certify module:factory` ([how to write a store](../how-to/write-a-store.md)); a
+warehouse with `certify --warehouse`
+([how to write a warehouse](../how-to/write-a-warehouse.md)). Names such as `I10` are the
+invariants of the job half. Checks of several handles and processes need a factory that takes a location; the
 others run for any.
 
 This page is printed from the docstrings of the checks (`python -m tests.testing.test_docs > docs/reference/conformance.md`).
@@ -43,7 +49,10 @@ def conformance_page() -> str:
         lines += ["", f"### {PARTS[part.__name__]}", "", *rows(JobStoreSuite, check_names(part))]
     lines += ["", "### Agreement with the memory model", "", "| check | what is promised |", "|---|---|"]
     lines += [f"| `{MACHINE_NAME}` | {MACHINE_PROMISE} |", "", "## Scheduler", ""]
-    return "\n".join([*lines, *rows(SchedulerSuite, check_names(SchedulerSuite))]) + "\n"
+    lines += [*rows(SchedulerSuite, check_names(SchedulerSuite)), "", "## Warehouse"]
+    for part in WarehouseSuite.__bases__:
+        lines += ["", f"### {PARTS[part.__name__]}", "", *rows(WarehouseSuite, check_names(part))]
+    return "\n".join(lines) + "\n"
 
 
 def test_every_check_is_documented_as_its_docstring_has_it() -> None:

@@ -1,0 +1,13 @@
+"""The warehouses of aggmaint keep the promises of their port."""
+
+from aggmaint.testing.warehouse_suite import WarehouseSuite
+
+from .benches import make_duckdb, make_memory
+
+
+class TestMemoryWarehouse(WarehouseSuite):
+    factory = staticmethod(make_memory)
+
+
+class TestDuckDBWarehouse(WarehouseSuite):
+    factory = staticmethod(make_duckdb)
