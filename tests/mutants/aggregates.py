@@ -254,13 +254,6 @@ AGGREGATE_MUTANTS = (
         "if request is None or request.source.declared is None or marked is None:",
         "tests/maintenance/test_tiers.py::test_declaring_a_source_rebuilds_nothing",
     ),
-    Mutant(
-        "no gate before a refresh",
-        SESSION,
-        "                require_gate(self._connection, request.definition, handle, columns, request.periods)\n",
-        "",
-        "tests/maintenance/test_gate.py::test_a_wrong_refresh_is_not_published",
-    ),
     # -- periods and bounds
     Mutant(
         "upper bound included",
