@@ -25,8 +25,10 @@ from ._config_templates import check_template, fill_org, render
 from .aggregates.model import (
     AggregateDefinition,
     Attribute,
+    Granularity,
     Join,
     Measure,
+    MeasureFunction,
     PartitionBy,
     Source,
 )
@@ -320,18 +322,23 @@ def _attribute(section: Section, value: Any) -> Attribute | None:
 
 def _measure(section: Section) -> Measure | None:
     name = section.required_text("name", "name the measure")
-    function = section.required_text("function", "one of sum, count, count_distinct, min, max, avg")
-    expression, condition = section.text("expression"), section.text("filter")
+    function = section.required_text("function", f"one of {', '.join(MeasureFunction)}")
+    expression, condition, order = section.text("expression"), section.text("filter"), section.text("order")
     section.finish()
-    return _made(section, lambda: Measure(name, function, expression, condition)) if name and function else None
+    if not name or not function:
+        return None
+    return _made(section, lambda: Measure(name, function, expression, condition, order=order))
 
 
 def _partition(section: Section) -> PartitionBy | None:
     expression = section.required_text("expression", "the date or timestamp that decides the partition")
-    by = section.required_text("by", "one of day, week, month, quarter, year")
+    by = section.required_text("by", f"one of {', '.join(Granularity)}")
     zone, name = section.text("zone", "UTC") or "UTC", section.text("name", "") or ""
+    values, merge = tuple(section.items("values")), section.boolean("merge", False)
     section.finish()
-    return _made(section, lambda: PartitionBy(expression, by, zone, name)) if expression and by else None
+    if not expression or not by:
+        return None
+    return _made(section, lambda: PartitionBy(expression, by, zone, name, values=values, merge=merge))
 
 
 def _values(section: Section, kind: type[T]) -> T | None:

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from .expressions import ExpressionError, expressions_of, parameters_in, parse
+from .measures import measure_columns
 from .model import RESERVED_PREFIX, VIEW_NAME_BYTES_MAX, AggregateDefinition, Problem, Source
-from .sql import period_is_shown, source_sql
+from .nesting import period_is_free
+from .sql import source_sql
 
 DEFAULT_DIALECT = "duckdb"
 
@@ -25,6 +27,7 @@ def check_definition(definition: AggregateDefinition, dialect: str = DEFAULT_DIA
     ]
     if not expression_problems:
         problems.extend(_column_name_problems(definition, dialect))
+        problems.extend(_merge_problems(definition, dialect))
     return tuple(problems)
 
 
@@ -104,9 +107,25 @@ def _column_name_problems(definition: AggregateDefinition, dialect: str) -> Iter
     names: list[tuple[str, str]] = [("attribute", each.name) for each in definition.attributes]
     for measure in definition.measures:
         names.extend(("measure", name) for name in dict.fromkeys((measure.name, *measure.columns)))
-    if definition.partition is not None and period_is_shown(definition, dialect):
-        names.append(("partition name", definition.partition.name))
+    partition = definition.partition
+    if partition is not None and not partition.merge and period_is_free(definition, dialect):
+        names.append(("partition name", partition.name))
     yield from _name_problems(definition.label, names)
+
+
+def _merge_problems(definition: AggregateDefinition, dialect: str) -> Iterator[Problem]:
+    """Measures that a view can not merge over periods, where it would have to."""
+    if definition.partition is None or not definition.partition.merge or not period_is_free(definition, dialect):
+        return
+    for measure in definition.measures:
+        if any(column.merge_sql is None for column in measure_columns(measure, dialect)):
+            yield Problem(
+                definition.label,
+                f"measure {measure.name!r}",
+                measure.function.value,
+                "it does not merge over periods: the same value may be in two of them; use approx_count_distinct, show "
+                "the period (merge = false), or leave the partition out",
+            )
 
 
 def _name_problems(label: str, names: Iterable[tuple[str, str]]) -> Iterator[Problem]:

@@ -7,7 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ..errors import InvalidValueError
-from .model import Granularity, Source
+from .parts import Granularity
+from .source import Source
+
+SKETCH_SIZE: Final = 1024
+"""How many hashes a sketch keeps. Part of what is stored: another size needs another name of the function."""
 
 
 class DuckDBDialect:
@@ -20,7 +24,8 @@ class DuckDBDialect:
         return '"' + name.replace('"', '""') + '"'
 
     def text(self, value: str) -> str:
-        return "'" + value.replace("'", "''") + "'"
+        """A text literal. No version takes NUL in one."""
+        return " || CHR(0) || ".join("'" + part.replace("'", "''") + "'" for part in value.split("\x00"))
 
     def date(self, text: str) -> str:
         return f"CAST({self.text(text)} AS DATE)"
@@ -47,8 +52,31 @@ class DuckDBDialect:
         return f"CAST({expression if zone == 'UTC' else self._civil(expression, zone)} AS DATE)"
 
     def period_of_day(self, day: str, granularity: Granularity) -> str:
-        """The DATE on which the period of a DATE begins."""
-        return self._period(day, day, granularity)
+        """The DATE on which the period of a DATE begins; by value the day is the value, and its period too."""
+        return day if granularity is Granularity.VALUE else self._period(day, day, granularity)
+
+    def value_text(self, expression: str) -> str:
+        """Any value as a text; different values of one column give different texts."""
+        return f"CAST({expression} AS VARCHAR)"
+
+    def last(self, value: str, order: str) -> str:
+        """The value of the row with the greatest order; of several such rows the greatest value."""
+        return f"ARG_MAX({value}, ROW({order}, {value}))"
+
+    def sketch(self, expression: str) -> str:
+        """The least SKETCH_SIZE hashes of the distinct values, in order; NULL over no values."""
+        return f"MIN(DISTINCT MD5_NUMBER_LOWER(CAST({expression} AS VARCHAR)), {SKETCH_SIZE})"
+
+    def sketch_merged(self, column: str) -> str:
+        """The sketch of all that several sketches stand for; what is beyond SKETCH_SIZE in it is not looked at."""
+        return f"LIST_SORT(LIST_DISTINCT(FLATTEN(LIST({column}))))"
+
+    def sketch_estimate(self, sketch: str) -> str:
+        """How many distinct values a sketch stands for: exact below SKETCH_SIZE. 2^64 divided by the greatest kept hash is
+        how much closer together hashes are than in a sketch of one."""
+        estimate = f"ROUND({SKETCH_SIZE - 1} * {2.0**64!r} / CAST(({sketch})[{SKETCH_SIZE}] AS DOUBLE))"
+        few = f"LEN({sketch}) < {SKETCH_SIZE}"
+        return f"COALESCE(CASE WHEN {few} THEN LEN({sketch}) ELSE CAST({estimate} AS BIGINT) END, 0)"
 
     def period_start(self, expression: str, granularity: Granularity, zone: str) -> str:
         """The DATE on which the row's period begins, in the zone.

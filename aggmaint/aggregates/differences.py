@@ -13,30 +13,31 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from .dialects import dialect_of
+from .measures import compared_columns
 from .model import AggregateDefinition
 from .periods import Period
-from .sql import (
-    FLOAT_TOLERANCE,
-    PERIOD_COLUMN,
-    pieces,
-    rows_of_periods_sql,
-    scale_column,
-    select_sql,
-    view_sql,
-)
+from .sql import FLOAT_TOLERANCE, PERIOD_COLUMN, pieces, recomputed_sql, rows_of_periods_sql, scale_column, view_sql
 
 
 @frozen
 class Sides:
-    """What is compared. `found` is the side that is there, as a SELECT with the view's columns; `expected` the other one."""
+    """What is compared: two SELECTs with the same columns. `found` is the side that is there, `expected` the other one.
+
+    keys      the names of the grain's columns.
+    measures  the names of the columns by which measures are judged.
+    """
 
     expected: str
     found: str
+    keys: tuple[str, ...]
+    measures: tuple[str, ...]
 
 
 def sides_of_view(definition: AggregateDefinition, view: str, floats: frozenset[str], dialect: str) -> Sides:
-    """All of an aggregate, as `view` (a quoted reference) shows it."""
-    return Sides(select_sql(definition, dialect, scales=bool(floats)), f"SELECT * FROM {view}")
+    """All of an aggregate, as `view` (a quoted reference) shows it, by the grain that it shows."""
+    expected = recomputed_sql(definition, dialect, scales=bool(floats))
+    keys = _keys(definition, dialect, partials=False)
+    return Sides(expected, f"SELECT * FROM {view}", keys, _measures(definition))
 
 
 def sides_of_periods(
@@ -48,21 +49,40 @@ def sides_of_periods(
     periods: Sequence[Period],
     others: bool = False,
 ) -> Sides:
-    """These periods of an aggregate, or all `others` but these, by its `table` (a quoted reference)."""
-    condition = rows_of_periods_sql(periods, dialect)
-    found = view_sql(definition, table, dialect)
-    scales = bool(floats)
-    if not others:
-        return Sides(select_sql(definition, dialect, periods, scales=scales), f"{found} WHERE {condition}")
-    outside = f"NOT COALESCE({condition}, FALSE)"
-    expected = f"SELECT * FROM ({select_sql(definition, dialect, scales=scales)}) AS aggmaint_o WHERE {outside}"
-    return Sides(expected, f"{found} WHERE {outside}")
+    """These periods of an aggregate, or all `others` but these, by its `table` (a quoted reference).
+
+    One row per period, also where the view merges them.
+    """
+    condition = rows_of_periods_sql(periods, definition.partition, dialect)
+    if others:
+        condition = f"NOT COALESCE({condition}, FALSE)"
+    found = view_sql(definition, table, dialect, partials=True)
+    wanted = None if others else periods
+    expected = recomputed_sql(definition, dialect, wanted, scales=bool(floats), partials=True)
+    if others:
+        expected += f" WHERE {condition}"
+    keys = _keys(definition, dialect, partials=True)
+    return Sides(expected, f"{found} WHERE {condition}", keys, _measures(definition))
 
 
-def difference_sql(definition: AggregateDefinition, sides: Sides, floats: frozenset[str], dialect: str) -> str:
+def _keys(definition: AggregateDefinition, dialect: str, *, partials: bool) -> tuple[str, ...]:
+    parts = pieces(definition, dialect)
+    keys = [name for name, _ in parts.attributes]
+    if parts.period_shown and definition.partition is not None:
+        keys.append(definition.partition.name)
+    elif parts.period_merged and partials:
+        keys.append(PERIOD_COLUMN)
+    return tuple(keys)
+
+
+def _measures(definition: AggregateDefinition) -> tuple[str, ...]:
+    return tuple(name for measure in definition.measures for name in compared_columns(measure))
+
+
+def difference_sql(sides: Sides, floats: frozenset[str], dialect: str) -> str:
     """Counts (rows expected, rows found, expected without match, found without match, matched, matched but wrong)."""
     return (
-        f"{_pairs_sql(definition, sides, floats, dialect)} "
+        f"{_pairs_sql(sides, floats, dialect)} "
         "SELECT (SELECT COUNT(*) FROM expected), (SELECT COUNT(*) FROM found), "
         "COUNT(*) FILTER (WHERE aggmaint_kind = 'missing'), COUNT(*) FILTER (WHERE aggmaint_kind = 'extra'), "
         "COUNT(*) FILTER (WHERE aggmaint_e = 1 AND aggmaint_f = 1), "
@@ -70,61 +90,32 @@ def difference_sql(definition: AggregateDefinition, sides: Sides, floats: frozen
     )
 
 
-def samples_sql(
-    definition: AggregateDefinition, sides: Sides, floats: frozenset[str], dialect: str, *, samples_max: int
-) -> str:
+def samples_sql(sides: Sides, floats: frozenset[str], dialect: str, *, samples_max: int) -> str:
     """Up to so many differing rows of each kind: (kind, keys …, expected measures …, found measures …), all as text."""
-    engine, parts = dialect_of(dialect), pieces(definition, dialect)
-    keys = [
-        f"COALESCE(CAST(e.{engine.quote(ours)} AS VARCHAR), CAST(f.{engine.quote(theirs)} AS VARCHAR))"
-        for ours, theirs in _keys(definition, dialect)
-    ]
-    measures = [f"CAST({side}.{engine.quote(each.name)} AS VARCHAR)" for side in ("e", "f") for each in parts.measures]
+    quote = dialect_of(dialect).quote
+    keys = [f"COALESCE(CAST(e.{quote(key)} AS VARCHAR), CAST(f.{quote(key)} AS VARCHAR))" for key in sides.keys]
+    measures = [f"CAST({side}.{quote(name)} AS VARCHAR)" for side in ("e", "f") for name in sides.measures]
     shown = [f"{sql} AS aggmaint_c{index}" for index, sql in enumerate([*keys, *measures])]
     names = [f"aggmaint_c{index}" for index in range(len(shown))]
     order = ", ".join(f"{name} NULLS FIRST" for name in names[: len(keys)]) or "1"
     return (
-        f"{_pairs_sql(definition, sides, floats, dialect, shown)}, ranked AS (SELECT *, ROW_NUMBER() OVER "
+        f"{_pairs_sql(sides, floats, dialect, shown)}, ranked AS (SELECT *, ROW_NUMBER() OVER "
         f"(PARTITION BY aggmaint_kind ORDER BY {order}) AS aggmaint_rank FROM pairs WHERE aggmaint_kind IS NOT NULL) "
         f"SELECT {', '.join(['aggmaint_kind', *names])} FROM ranked WHERE aggmaint_rank <= {samples_max} "
         f"ORDER BY aggmaint_kind, {order}"
     )
 
 
-def key_names(definition: AggregateDefinition, dialect: str) -> tuple[str, ...]:
-    """The names of the grain's columns, as the view shows them, in the order of `samples_sql`."""
-    return tuple(theirs for _, theirs in _keys(definition, dialect))
-
-
-def measure_names(definition: AggregateDefinition, dialect: str) -> tuple[str, ...]:
-    """The names of the physical measure columns, in the order of `samples_sql`."""
-    return tuple(each.name for each in pieces(definition, dialect).measures)
-
-
-def _keys(definition: AggregateDefinition, dialect: str) -> list[tuple[str, str]]:
-    """(column of the recomputation, column of the view) of the grain."""
-    parts = pieces(definition, dialect)
-    keys = [(name, name) for name, _ in parts.attributes]
-    if parts.period_shown and definition.partition is not None:
-        keys.append((PERIOD_COLUMN, definition.partition.name))
-    return keys
-
-
-def _pairs_sql(
-    definition: AggregateDefinition, sides: Sides, floats: frozenset[str], dialect: str, shown: Sequence[str] = ()
-) -> str:
+def _pairs_sql(sides: Sides, floats: frozenset[str], dialect: str, shown: Sequence[str] = ()) -> str:
     """WITH …: `pairs` has one row per pair, with `aggmaint_kind` of what is wrong with it, NULL if nothing is."""
-    engine = dialect_of(dialect)
-    on = [
-        f"e.{engine.quote(ours)} IS NOT DISTINCT FROM f.{engine.quote(theirs)}"
-        for ours, theirs in _keys(definition, dialect)
-    ]
+    quote = dialect_of(dialect).quote
+    on = [f"e.{quote(key)} IS NOT DISTINCT FROM f.{quote(key)}" for key in sides.keys]
     wrong = []
-    for each in pieces(definition, dialect).measures:
-        name = engine.quote(each.name)
+    for measure in sides.measures:
+        name = quote(measure)
         same = f"e.{name} IS NOT DISTINCT FROM f.{name}"
-        if each.name in floats:
-            scale = f"e.{engine.quote(scale_column(each.name))}"
+        if measure in floats:
+            scale = f"e.{quote(scale_column(measure))}"
             same = f"COALESCE({same} OR ABS(e.{name} - f.{name}) <= {FLOAT_TOLERANCE} * {scale}, FALSE)"
         wrong.append(f"NOT ({same})")
     kind = (

@@ -64,6 +64,8 @@ def expressions_of(definition: AggregateDefinition) -> Iterator[Expression]:
             yield Expression(f"measure {measure.name!r}", measure.expression)
         if measure.filter is not None:
             yield Expression(f"measure {measure.name!r} filter", measure.filter)
+        if measure.order is not None:
+            yield Expression(f"measure {measure.name!r} order", measure.order)
     if definition.partition is not None:
         yield Expression("partition", partition_expression(definition))
 

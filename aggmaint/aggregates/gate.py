@@ -3,56 +3,35 @@
 Theory of operation
 -------------------
 Three things can be checked without computing the aggregate a second time: that no row lies outside the periods that were
-asked for; that no key has two rows; and that the totals of the additive columns (sums and counts; also the least minimum
-and the greatest maximum) are those of the source's rows, added up without grouping. Sums of floats may differ by
-FLOAT_TOLERANCE of the sum of absolute values. The totals' filter is written apart from the computation's: periods by their
-start, within ranges that are wider by a month on both sides, so that a mistake in the one does not hide in the other.
-Distinct counts can not be added up, and are not checked.
+asked for; that no key has two rows; and that the totals of the columns that merge (`measures.py`: sums, counts, extremes,
+last values) are those of the source's rows, computed without grouping. Sums of floats may differ by FLOAT_TOLERANCE of the
+sum of absolute values. The totals' filter is written apart from the computation's: periods by their start, within ranges
+that are wider by a month on both sides, so that a mistake in the one does not hide in the other. Distinct counts can not
+be added up and are not checked, nor are sketches, whose merging costs as much as making them.
 
 Looking for keys with two rows costs a third of computing a large aggregate. A whole build is one GROUP BY, which makes each
 key once; and where it counts rows, a row that is there twice shows in the total, since it counts at least one. So a build is
 looked through for repeated keys only where it counts no rows; a refresh always is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 
-from attrs import frozen
-
 from .dialects import dialect_of
+from .measures import MeasureColumn
 from .model import AggregateDefinition, MeasureFunction
 from .periods import NULL_PERIOD, Period, date_ranges
-from .sql import FLOAT_TOLERANCE, MeasureColumn, grain, pieces, rows_of_periods_sql
+from .sql import FLOAT_TOLERANCE, grain, period_literals, pieces, rows_of_periods_sql
 
 MARGIN = timedelta(days=31)
-
-_SUMMED, _COUNTED = "SUM({})", "COALESCE(SUM({}), 0)"
-_TOTALS: Mapping[MeasureFunction, tuple[str, ...]] = {
-    MeasureFunction.SUM: (_SUMMED,),
-    MeasureFunction.COUNT: (_COUNTED,),
-    MeasureFunction.AVG: (_SUMMED, _COUNTED),
-    MeasureFunction.MIN: ("MIN({})",),
-    MeasureFunction.MAX: ("MAX({})",),
-}
-"""How the table's values of a measure's columns are totalled, by function."""
+_SKETCH = MeasureFunction.APPROX_COUNT_DISTINCT
 
 
-@frozen
-class Total:
-    """A physical column whose total is checked: its SQL over the source, and how the table's values of it are totalled."""
-
-    column: MeasureColumn
-    of_table: str
-
-
-def totals_of(definition: AggregateDefinition, dialect: str) -> tuple[Total, ...]:
-    """The columns that can be checked, in the order of `gate_sql`."""
-    by_name = {each.name: each for each in pieces(definition, dialect).measures}
-    return tuple(
-        Total(by_name[name], template)
-        for measure in definition.measures
-        for name, template in zip(measure.columns, _TOTALS.get(measure.function, ()), strict=False)
-    )
+def totals_of(definition: AggregateDefinition, dialect: str) -> tuple[MeasureColumn, ...]:
+    """The columns that can be checked, in the order of `gate_sql`: merged they must be what all source rows give."""
+    columns = pieces(definition, dialect).measures
+    sketches = {each.columns[0] for each in definition.measures if each.function is _SKETCH}
+    return tuple(each for each in columns if each.merge_sql is not None and each.name not in sketches)
 
 
 def gate_sql(
@@ -68,7 +47,9 @@ def gate_sql(
     """
     engine = dialect_of(dialect)
     totals = totals_of(definition, dialect)
-    outside = "0" if periods is None else f"(SELECT COUNT(*) FROM {table} WHERE {_outside(periods, dialect)})"
+    outside = (
+        "0" if periods is None else f"(SELECT COUNT(*) FROM {table} WHERE {_outside(definition, periods, dialect)})"
+    )
     keys = ", ".join(engine.quote(name) for name, _ in grain(definition, dialect))
     grouped = f" GROUP BY {keys}" if keys else ""
     repeated = f"(SELECT COUNT(*) FROM (SELECT 1 FROM {table}{grouped} HAVING COUNT(*) > 1) AS aggmaint_r)"
@@ -79,12 +60,10 @@ def gate_sql(
         shown.append(f"{_equal(index, each, floats)}, {_text('t', index)}, {_text('s', index)}")
     if not totals:
         return f"SELECT {shown[0]}"
-    of_table = [f"{each.of_table.format(engine.quote(each.column.name))} AS t{i}" for i, each in enumerate(totals)]
-    of_source = [f"{each.column.sql} AS s{i}" for i, each in enumerate(totals)]
+    of_table = [f"{each.merge_sql} AS t{i}" for i, each in enumerate(totals)]
+    of_source = [f"{each.sql} AS s{i}" for i, each in enumerate(totals)]
     of_source.extend(
-        f"{each.column.scale_sql} AS a{i}"
-        for i, each in enumerate(totals)
-        if each.column.scale_sql and each.column.name in floats
+        f"{each.scale_sql} AS a{i}" for i, each in enumerate(totals) if each.scale_sql and each.name in floats
     )
     return (
         f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(of_table)} FROM {table}) AS aggmaint_t, "
@@ -104,13 +83,13 @@ def _text(side: str, index: int) -> str:
     return f"CAST({side}{index} AS VARCHAR)"
 
 
-def _outside(periods: Sequence[Period], dialect: str) -> str:
-    return f"NOT COALESCE({rows_of_periods_sql(periods, dialect)}, FALSE)"
+def _outside(definition: AggregateDefinition, periods: Sequence[Period], dialect: str) -> str:
+    return f"NOT COALESCE({rows_of_periods_sql(periods, definition.partition, dialect)}, FALSE)"
 
 
-def _equal(index: int, total: Total, floats: frozenset[str]) -> str:
+def _equal(index: int, total: MeasureColumn, floats: frozenset[str]) -> str:
     same = f"t{index} IS NOT DISTINCT FROM s{index}"
-    if total.column.name in floats and total.column.scale_sql:
+    if total.name in floats and total.scale_sql:
         return f"COALESCE({same} OR ABS(t{index} - s{index}) <= {FLOAT_TOLERANCE} * a{index}, FALSE)"
     return same
 
@@ -119,7 +98,7 @@ def _where(definition: AggregateDefinition, periods: Sequence[Period] | None, di
     parts, engine = pieces(definition, dialect), dialect_of(dialect)
     if periods is None or definition.partition is None or parts.period is None:
         return ""
-    starts = [engine.date(each.starts_on) for each in periods if each.starts_on is not None]
+    starts = period_literals(periods, definition.partition, engine)
     clauses = [f"{parts.period} IN ({', '.join(starts)})"] if starts else []
     ranges, _ = date_ranges(periods, definition.partition) if starts else ([], False)
     if ranges:
@@ -144,7 +123,7 @@ def _wider(low: str, high: str) -> tuple[str, str]:
     return moved(low, -MARGIN), moved(high, MARGIN)
 
 
-def complaint(totals: Sequence[Total], row: Sequence[object]) -> str | None:
+def complaint(totals: Sequence[MeasureColumn], row: Sequence[object]) -> str | None:
     """What the answer of `gate_sql` says is wrong, in words; None if it passes."""
     outside, repeated, *rest = row
     if outside:
@@ -154,6 +133,5 @@ def complaint(totals: Sequence[Total], row: Sequence[object]) -> str | None:
     for index, total in enumerate(totals):
         equal, of_table, of_source = rest[3 * index : 3 * index + 3]
         if not equal:
-            name = total.column.name
-            return f"column {name!r} adds up to {of_table} in what was computed, to {of_source} in the source"
+            return f"column {total.name!r} adds up to {of_table} in what was computed, to {of_source} in the source"
     return None

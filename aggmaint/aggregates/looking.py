@@ -134,7 +134,7 @@ def periods_in(
     """
     if partition is None:
         return {WHOLE_PERIOD}
-    if starts_at is None or ends_at is None:
+    if partition.by_value or starts_at is None or ends_at is None:
         return None
     zone = ZoneInfo(partition.zone)
     try:

@@ -10,12 +10,14 @@ statuses move only along `INSTANCE_PREDECESSORS`. Queries read neither, but a *v
 **The period of the partition is part of the grain.** Rows of the physical table are grouped by (period, attributes), so no
 group ever straddles two partitions, whatever the attributes are. Where an attribute already determines the period (it is
 the partition expression itself, or the same expression truncated to a period that nests in it) nothing changes for
-readers. Where none does, the view shows the period as one more attribute, named `PartitionBy.name` (by default the
-granularity: "month"). So "revenue by ship mode, partitioned by month" is revenue by month and ship mode, and says so.
+readers. Where none does, the definition chooses: the view shows the period as one more attribute, named
+`PartitionBy.name` (by default the granularity: "month"), so that "revenue by ship mode, partitioned by month" is revenue
+by month and ship mode, and says so; or, with `PartitionBy.merge`, the view merges the periods' rows to "revenue by ship
+mode", for measures that can be merged (the table of `measures.py`).
 
 **What a period is.** A DATE is a civil date in the partition's zone. A TIMESTAMP without zone is an instant in UTC, and
 a TIMESTAMP WITH TIME ZONE is an instant; both are turned into civil time of the zone. Weeks start on Monday. Rows whose
-partition expression is NULL form a partition of their own.
+partition expression is NULL form a partition of their own. By `value`, each value's text is a period.
 
 Nothing here parses SQL: that needs sqlglot, is done by `check.py`, and finds every problem at once. The constructors
 refuse only what can be seen without parsing. Everything raises InvalidDefinitionError, and names the aggregate.
@@ -223,7 +225,7 @@ class AggregateDefinition:
     def part_hashes(self) -> dict[str, str]:
         """16 hex digits for each part by name; `changes.classify_change` compares those of two definitions.
 
-        view                 what only the view shows: its name, the columns' order, the period's name.
+        view                 what only the view shows: its name, the columns' order, the period's name, if it merges.
         rows                 which rows are read: sources, joins, filters, parameters.
         dependencies         what else makes everything stale.
         partition            how rows are cut into periods.
@@ -235,19 +237,21 @@ class AggregateDefinition:
         partition = self.partition
         columns = [each.name for each in self.attributes], [each.name for each in self.measures]
         parts: dict[str, Any] = {
-            "view": [self.cube, self.name, *columns, partition and partition.name],
+            "view": [self.cube, self.name, *columns, partition and [partition.name, partition.merge]],
             "rows": [
                 [_source_parts(source) for source in self.sources],
                 [[join.kind.value, join.on] for join in self.joins],
                 sorted((name, repr(value)) for name, value in self.bound.items()),
             ],
             "dependencies": [_source_parts(source) for source in self.dependencies],
-            "partition": partition and [partition.expression, partition.granularity.value, partition.zone],
+            "partition": partition
+            and [partition.expression, partition.granularity.value, partition.zone, partition.values],
         }
         for attribute in self.attributes:
             parts[f"attribute:{attribute.name}"] = attribute.expression
         for measure in self.measures:
-            parts[f"measure:{measure.name}"] = [measure.function.value, measure.expression, measure.filter]
+            function = measure.function.value
+            parts[f"measure:{measure.name}"] = [function, measure.expression, measure.filter, measure.order]
         return parts
 
 

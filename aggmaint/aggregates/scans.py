@@ -28,7 +28,15 @@ from .expressions import parameters_in, parse, partition_expression, write
 from .model import AggregateDefinition, MeasureFunction, PartitionBy, Scalar, Source
 from .observation import Column, PartitionContent
 from .periods import WHOLE_PERIOD, Period, period_of
-from .sql import PERIOD_COLUMN, periods_condition, pieces, select_sql, source_sql, wanted_sql
+from .sql import (
+    PERIOD_COLUMN,
+    period_sql,
+    periods_condition,
+    pieces,
+    select_sql,
+    source_sql,
+    wanted_sql,
+)
 from .tokens import TokenKind, make_token
 
 SOURCE_KEY = "source:"
@@ -130,7 +138,10 @@ def _bare_day(definition: AggregateDefinition, dialect: str) -> str:
     tree = parse(partition_expression(definition), dialect).transform(bare)
     partition = definition.partition
     assert partition is not None
-    return dialect_of(dialect).day(write(tree, dialect), partition.zone)
+    expression, engine = write(tree, dialect), dialect_of(dialect)
+    if partition.by_value:
+        return period_sql(expression, partition, engine)
+    return engine.day(expression, partition.zone)
 
 
 def source_identity(request: TokenRequest, dialect: str) -> tuple[str, tuple[tuple[str, Scalar], ...]]:

@@ -8,72 +8,42 @@ from the pieces:
 
     SELECT <period>, <attributes>, <measures> FROM <sources> [WHERE <period is wanted>] GROUP BY <period>, <attributes>
 
-The period, where there is one, is the first column (`aggmaint_period`, a DATE). A filter of a source is applied inside it,
-before joins. GROUP BY is by position, so an attribute may bear the name of a column that others read.
+The period, where there is one, is the first column (`aggmaint_period`: a DATE; by value a text). A filter of a source is
+applied inside it, before joins. GROUP BY is by position, so an attribute may bear the name of a column that others read.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from .dialects import dialect_of
+from .dialects import Dialect, dialect_of
 from .expressions import ExpressionError, parameters_in, parse, partition_expression, write
-from .model import AggregateDefinition, Granularity, Measure, MeasureFunction, PartitionBy, Source
+from .measures import MeasureColumn, measure_columns, shown_parts, shown_sql
+from .model import AggregateDefinition, PartitionBy, Source
+from .nesting import period_is_free
+from .parts import OTHER_VALUES
 from .periods import NULL_PERIOD, WHOLE_PERIOD, Period, date_ranges
-
-if TYPE_CHECKING:
-    from sqlglot import exp
 
 PERIOD_COLUMN = "aggmaint_period"
 FLOAT_TOLERANCE = 1e-9
 """Sums of floats are equal if they differ by at most this part of the sum of absolute values."""
 
-_FUNCTION_SQL = {
-    MeasureFunction.SUM: "SUM({})",
-    MeasureFunction.COUNT: "COUNT({})",
-    MeasureFunction.COUNT_DISTINCT: "COUNT(DISTINCT {})",
-    MeasureFunction.MIN: "MIN({})",
-    MeasureFunction.MAX: "MAX({})",
-}
-
-_NESTS_IN = {
-    Granularity.DAY: frozenset(Granularity),
-    Granularity.WEEK: frozenset({Granularity.WEEK}),
-    Granularity.MONTH: frozenset({Granularity.MONTH, Granularity.QUARTER, Granularity.YEAR}),
-    Granularity.QUARTER: frozenset({Granularity.QUARTER, Granularity.YEAR}),
-    Granularity.YEAR: frozenset({Granularity.YEAR}),
-}
-
-
-_FORMATS = {
-    "%Y": Granularity.YEAR,
-    "%Y-%m": Granularity.MONTH,
-    "%Y%m": Granularity.MONTH,
-    "%Y-%m-%d": Granularity.DAY,
-    "%Y%m%d": Granularity.DAY,
-}
-"""strftime formats that tell the period apart."""
-
-
-@frozen
-class MeasureColumn:
-    """A physical column of a measure: its name, its SQL, and the SQL of the sum of absolute values (for tolerance)."""
-
-    name: str
-    sql: str
-    scale_sql: str | None
-
 
 @frozen
 class Pieces:
-    """The rendered parts of a definition. `parameters` are the names that its row filters use."""
+    """The rendered parts of a definition.
+
+    period_shown, period_merged   where no attribute determines the period, one of them: see model.py.
+    inputs                        all that a row of the aggregate is computed from, per joined source row.
+    parameters                    the names that its row filters use.
+    """
 
     from_sql: str
     period: str | None
     partition_expression: str | None
     period_shown: bool
+    period_merged: bool
     attributes: tuple[tuple[str, str], ...]
     measures: tuple[MeasureColumn, ...]
     inputs: tuple[str, ...]
@@ -107,16 +77,18 @@ def _pieces(definition: AggregateDefinition, dialect: str) -> Pieces:
     expression = render(partition_expression(definition)) if partition else None
     inputs = [render(each.expression) for each in definition.attributes]
     for measure in definition.measures:
-        inputs.extend(render(text) for text in (measure.expression, measure.filter) if text is not None)
+        texts = (measure.expression, measure.filter, measure.order)
+        inputs.extend(render(text) for text in texts if text is not None)
+    free = period_is_free(definition, dialect)
+    merged = free and partition is not None and partition.merge
     return Pieces(
         from_sql=_from_sql(definition, dialect),
-        period=engine.period_start(expression, partition.granularity, partition.zone)
-        if partition and expression
-        else None,
+        period=period_sql(expression, partition, engine) if partition and expression else None,
         partition_expression=expression,
-        period_shown=period_is_shown(definition, dialect),
+        period_shown=free and not merged,
+        period_merged=merged,
         attributes=tuple((each.name, render(each.expression)) for each in definition.attributes),
-        measures=tuple(column for each in definition.measures for column in _measure_columns(each, dialect)),
+        measures=tuple(column for each in definition.measures for column in measure_columns(each, dialect)),
         inputs=tuple(dict.fromkeys(inputs)),
         parameters=tuple(
             sorted({name for each in definition.sources if each.where for name in parameters_in(each.where, dialect)})
@@ -124,20 +96,22 @@ def _pieces(definition: AggregateDefinition, dialect: str) -> Pieces:
     )
 
 
-def _measure_columns(measure: Measure, dialect: str) -> list[MeasureColumn]:
-    def call(template: str) -> str:
-        shown = write(parse(measure.expression, dialect), dialect) if measure.expression else "*"
-        if measure.filter is None:
-            return template.format(shown)
-        passing = write(parse(measure.filter, dialect), dialect)
-        return f"{template.format(shown)} FILTER (WHERE {passing})"
+def period_sql(expression: str, partition: PartitionBy, engine: Dialect) -> str:
+    """The period of a row: the DATE on which it begins, or the text of the value, `other` for one that is not listed."""
+    if not partition.by_value:
+        return engine.period_start(expression, partition.granularity, partition.zone)
+    text = engine.value_text(expression)
+    if not partition.values:
+        return text
+    listed = ", ".join(engine.text(value) for value in partition.values)
+    rest = engine.text(OTHER_VALUES)
+    return f"CASE WHEN {text} IN ({listed}) THEN {text} WHEN {text} IS NOT NULL THEN {rest} END"
 
-    scale = call("SUM(ABS({}))")
-    if measure.function is MeasureFunction.AVG:
-        total, count = measure.columns
-        return [MeasureColumn(total, call("SUM({})"), scale), MeasureColumn(count, call("COUNT({})"), None)]
-    is_sum = measure.function is MeasureFunction.SUM
-    return [MeasureColumn(measure.name, call(_FUNCTION_SQL[measure.function]), scale if is_sum else None)]
+
+def period_literals(periods: Sequence[Period], partition: PartitionBy, engine: Dialect) -> list[str]:
+    """The periods as literals of the period's type, but for NULL."""
+    literal = engine.text if partition.by_value else engine.date
+    return [literal(each.starts_on) for each in periods if each.starts_on is not None]
 
 
 def source_sql(source: Source, dialect: str) -> str:
@@ -175,62 +149,22 @@ def _from_sql(definition: AggregateDefinition, dialect: str) -> str:
     return " ".join(parts)
 
 
-def period_is_shown(definition: AggregateDefinition, dialect: str) -> bool:
-    """True if no attribute determines the period, so that the view must show it as a column of its own."""
-    partition = definition.partition
-    if partition is None:
-        return False
-    wanted = partition_expression(definition)
-    return not any(_determines(each.expression, wanted, partition, dialect) for each in definition.attributes)
-
-
-def _determines(attribute: str, wanted: str, partition: PartitionBy, dialect: str) -> bool:
-    attribute_tree, wanted_tree = parse(attribute, dialect), parse(wanted, dialect)
-    if _spelled(attribute_tree, dialect) == _spelled(wanted_tree, dialect):
-        return True
-    if partition.zone != "UTC":
-        return False
-    base, units = _unwrapped(attribute_tree)
-    wanted_base, wanted_units = _unwrapped(wanted_tree)
-    innermost = wanted_units[-1] if wanted_units else partition.granularity
-    return _spelled(base, dialect) == _spelled(wanted_base, dialect) and all(
-        innermost in _NESTS_IN[unit] for unit in units
-    )
-
-
-def _spelled(tree: "exp.Expr", dialect: str) -> str:
-    return write(tree, dialect).casefold()
-
-
-def _unwrapped(tree: "exp.Expr") -> tuple["exp.Expr", list[Granularity]]:
-    """What is below casts to dates and truncations (or what tells as much), and these, outermost first."""
-    from sqlglot import exp
-
-    units: list[Granularity] = []
-    while True:
-        match tree:
-            case exp.TimestampTrunc() | exp.DateTrunc() if tree.text("unit").lower() in set(Granularity):
-                units.append(Granularity(tree.text("unit").lower()))
-            case exp.Cast() if tree.to.is_type("date"):
-                units.append(Granularity.DAY)
-            case exp.Year():
-                units.append(Granularity.YEAR)
-            case exp.TimeToStr() if tree.text("format") in _FORMATS:
-                units.append(_FORMATS[tree.text("format")])
-            case exp.Cast() if tree.to.is_type("timestamp"):
-                pass
-            case _:
-                return tree, units
-        tree = tree.this
-
-
 def select_sql(
-    definition: AggregateDefinition, dialect: str, periods: Sequence[Period] | None = None, *, scales: bool = False
+    definition: AggregateDefinition,
+    dialect: str,
+    periods: Sequence[Period] | None = None,
+    *,
+    scales: bool = False,
+    as_shown: bool = False,
 ) -> str:
-    """What computes the aggregate's rows, or those of some periods; with `scales`, sums of absolute values too."""
+    """What computes the aggregate's rows, or those of some periods.
+
+    scales    sums of absolute values too.
+    as_shown  by the grain that the view shows: without the period, where the view merges it.
+    """
     parts, engine = pieces(definition, dialect), dialect_of(dialect)
-    columns = [f"{sql} AS {engine.quote(name)}" for name, sql in grain(definition, dialect)]
-    groups = len(columns)
+    by = [*parts.attributes] if as_shown and parts.period_merged else grain(definition, dialect)
+    columns = [f"{sql} AS {engine.quote(name)}" for name, sql in by]
     columns.extend(f"{each.sql} AS {engine.quote(each.name)}" for each in parts.measures)
     if scales:
         columns.extend(
@@ -239,8 +173,8 @@ def select_sql(
     sql = f"SELECT {', '.join(columns)} FROM {parts.from_sql}"
     if periods is not None and definition.partition is not None:
         sql += f" WHERE {wanted_sql(definition, periods, dialect)}"
-    if groups:
-        sql += f" GROUP BY {', '.join(str(index + 1) for index in range(groups))}"
+    if by:
+        sql += f" GROUP BY {', '.join(str(index + 1) for index in range(len(by)))}"
     return sql
 
 
@@ -268,11 +202,11 @@ def periods_condition(expression: str, partition: PartitionBy, periods: Sequence
     It may also be the row's day in the partition's zone: days of days are themselves.
     """
     engine = dialect_of(dialect)
-    period = engine.period_start(expression, partition.granularity, partition.zone)
+    period = period_sql(expression, partition, engine)
     clauses = []
-    starts = [each.starts_on for each in periods if each.starts_on is not None]
+    starts = period_literals(periods, partition, engine)
     if starts:
-        clause = f"{period} IN ({', '.join(engine.date(start) for start in starts)})"
+        clause = f"{period} IN ({', '.join(starts)})"
         ranges, exact = date_ranges(periods, partition)
         if ranges:
             within = " OR ".join(
@@ -285,37 +219,68 @@ def periods_condition(expression: str, partition: PartitionBy, periods: Sequence
     return f"({' OR '.join(clauses)})" if clauses else "FALSE"
 
 
-def rows_of_periods_sql(periods: Sequence[Period], dialect: str) -> str:
+def rows_of_periods_sql(periods: Sequence[Period], partition: PartitionBy | None, dialect: str) -> str:
     """The condition that picks these periods' rows of a physical table."""
-    if WHOLE_PERIOD in periods:
+    if partition is None or WHOLE_PERIOD in periods:
         return "TRUE"
-    engine = dialect_of(dialect)
-    starts = [engine.date(each.starts_on) for each in periods if each.starts_on is not None]
+    starts = period_literals(periods, partition, dialect_of(dialect))
     clauses = [f"{PERIOD_COLUMN} IN ({', '.join(starts)})"] if starts else []
     if NULL_PERIOD in periods:
         clauses.append(f"{PERIOD_COLUMN} IS NULL")
     return " OR ".join(clauses) or "FALSE"
 
 
-def view_columns(definition: AggregateDefinition, dialect: str) -> list[tuple[str, str]]:
-    """(name, SQL over the physical table) of the view's columns: grain, measures, then the parts of averages."""
+def view_columns(
+    definition: AggregateDefinition, dialect: str, *, merge: bool = True, partials: bool = False
+) -> list[tuple[str, str]]:
+    """(name, SQL over the physical table) of the view's columns: grain, measures, then the parts of some measures.
+
+    merge     False: over rows that are merged already.
+    partials  one row per period also where the view merges them: then with the period, as PERIOD_COLUMN.
+    """
     parts, engine = pieces(definition, dialect), dialect_of(dialect)
+    merged = parts.period_merged and merge and not partials
+    stored = {
+        each.name: each.merge_sql if merged and each.merge_sql else engine.quote(each.name) for each in parts.measures
+    }
     columns = [(name, engine.quote(name)) for name, _ in parts.attributes]
     if parts.period_shown and definition.partition is not None:
         columns.append((definition.partition.name, PERIOD_COLUMN))
-    averages: list[tuple[str, str]] = []
+    elif parts.period_merged and partials:
+        columns.append((PERIOD_COLUMN, PERIOD_COLUMN))
     for measure in definition.measures:
-        if measure.function is MeasureFunction.AVG:
-            total, count = (engine.quote(name) for name in measure.columns)
-            columns.append((measure.name, f"{total} / NULLIF({count}, 0)"))
-            averages.extend((name, engine.quote(name)) for name in measure.columns)
-        else:
-            columns.append((measure.name, engine.quote(measure.name)))
-    return columns + averages
+        columns.append((measure.name, shown_sql(measure, tuple(stored[name] for name in measure.columns), dialect)))
+    columns.extend((name, stored[name]) for measure in definition.measures for name in shown_parts(measure))
+    return columns
 
 
-def view_sql(definition: AggregateDefinition, table: str, dialect: str) -> str:
-    """What the view selects from `table` (a quoted reference)."""
-    engine = dialect_of(dialect)
-    columns = ", ".join(f"{sql} AS {engine.quote(name)}" for name, sql in view_columns(definition, dialect))
-    return f"SELECT {columns} FROM {table}"
+def view_sql(definition: AggregateDefinition, table: str, dialect: str, *, partials: bool = False) -> str:
+    """What the view selects from `table` (a quoted reference); with `partials` without merging: see `view_columns`."""
+    engine, attributes = dialect_of(dialect), definition.attributes
+    listed = view_columns(definition, dialect, partials=partials)
+    sql = f"SELECT {', '.join(f'{sql} AS {engine.quote(name)}' for name, sql in listed)} FROM {table}"
+    if attributes and pieces(definition, dialect).period_merged and not partials:
+        sql += f" GROUP BY {', '.join(str(index + 1) for index in range(len(attributes)))}"
+    return sql
+
+
+def recomputed_sql(
+    definition: AggregateDefinition,
+    dialect: str,
+    periods: Sequence[Period] | None = None,
+    *,
+    scales: bool = False,
+    partials: bool = False,
+) -> str:
+    """A recomputation from the sources in the columns of `view_sql`, and with `scales` sums of absolute values.
+
+    Where the view merges periods, it is computed by the merged grain at once, not merged: so the two check each other.
+    Its own condition may follow, on PERIOD_COLUMN too, but where periods are merged.
+    """
+    parts, engine = pieces(definition, dialect), dialect_of(dialect)
+    listed = view_columns(definition, dialect, merge=False, partials=partials)
+    columns = [f"{sql} AS {engine.quote(name)}" for name, sql in listed]
+    if scales:
+        columns.extend(engine.quote(scale_column(each.name)) for each in parts.measures if each.scale_sql)
+    computed = select_sql(definition, dialect, periods, scales=scales, as_shown=not partials)
+    return f"SELECT {', '.join(columns)} FROM ({computed}) AS aggmaint_r"

@@ -40,7 +40,7 @@ def statements_of(step: Step, schema: str, dialect: str) -> tuple[str, ...]:
             table = name(instance.table_name)
             periods = [each.period for each in partitions]
             wanted = [each.period for each in partitions if each.token is not None]
-            deletes = (f"DELETE FROM {table} WHERE {rows_of_periods_sql(periods, dialect)}",)
+            deletes = (f"DELETE FROM {table} WHERE {rows_of_periods_sql(periods, definition.partition, dialect)}",)
             return (*deletes, f"INSERT INTO {table} {select_sql(definition, dialect, wanted)}") if wanted else deletes
         case ViewStep(definition, instance) | AdoptStep(definition, instance) | RedefineStep(definition, instance):
             select = view_sql(definition, name(instance.table_name), dialect)

@@ -1,13 +1,6 @@
 """Comparing an aggregate with a recomputation in DuckDB: the statements are `aggregates/differences.py`'s."""
 
-from ..aggregates.differences import (
-    difference_sql,
-    key_names,
-    measure_names,
-    samples_sql,
-    sides_of_periods,
-    sides_of_view,
-)
+from ..aggregates.differences import Sides, difference_sql, samples_sql, sides_of_periods, sides_of_view
 from ..aggregates.model import AggregateDefinition
 from ..aggregates.observation import active_instance
 from ..aggregates.scans import float_sums
@@ -30,19 +23,19 @@ def compared(
     else:
         table = ledger.table(active.table_name)
         sides = sides_of_periods(definition, table, floats, DIALECT, periods=what.periods, others=what.others)
-    sql = difference_sql(definition, sides, floats, DIALECT)
+    sql = difference_sql(sides, floats, DIALECT)
     expected, found, missing, extra, matched, wrong = connection.run(sql, bound_parameters(definition))[0]
     extra += matched - (expected - missing)  # repeated rows of one key
     samples: tuple[RowDifference, ...] = ()
     if what.samples_max and (missing or extra or wrong):
-        sql = samples_sql(definition, sides, floats, DIALECT, samples_max=what.samples_max)
+        sql = samples_sql(sides, floats, DIALECT, samples_max=what.samples_max)
         rows = connection.run(sql, bound_parameters(definition))
-        samples = tuple(_sample(definition, DifferenceKind(row[0]), row[1:]) for row in rows)
+        samples = tuple(_sample(sides, DifferenceKind(row[0]), row[1:]) for row in rows)
     return Difference(definition.id, definition.label, expected, found, missing, extra, wrong, samples=samples)
 
 
-def _sample(definition: AggregateDefinition, kind: DifferenceKind, values: tuple[str | None, ...]) -> RowDifference:
-    keys, measures = key_names(definition, DIALECT), measure_names(definition, DIALECT)
+def _sample(sides: Sides, kind: DifferenceKind, values: tuple[str | None, ...]) -> RowDifference:
+    keys, measures = sides.keys, sides.measures
     rest = values[len(keys) :]
     expected: Cells = tuple(zip(measures, rest[: len(measures)], strict=True))
     found: Cells = tuple(zip(measures, rest[len(measures) :], strict=True))

@@ -265,7 +265,7 @@ class Observer:
             return ()
         if periods is not None:
             wanted = sorted(periods, key=lambda each: each.key)
-            table = f"(SELECT * FROM {table} WHERE {rows_of_periods_sql(wanted, DIALECT)})"
+            table = f"(SELECT * FROM {table} WHERE {rows_of_periods_sql(wanted, definition.partition, DIALECT)})"
         rows = self._connection.run(content_sql(definition, table, DIALECT))
         return read_contents(definition, rows, TokenKind.CONTENT, self._engine, DIALECT)
 

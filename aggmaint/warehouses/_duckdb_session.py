@@ -118,7 +118,7 @@ class DuckDBSession:
         """The rows of a stage: those that the observation computed already, if it did, else from the sources."""
         computed = self._observer.tokens.computed.get(request.definition.id)
         if computed is not None:
-            where = rows_of_periods_sql(request.periods, DIALECT)
+            where = rows_of_periods_sql(request.periods, request.definition.partition, DIALECT)
             self._connection.run(f"CREATE TEMP TABLE {handle} AS SELECT * FROM {computed} WHERE {where}")
             return
         sql = select_sql(request.definition, DIALECT, request.periods)

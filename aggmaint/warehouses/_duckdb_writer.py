@@ -205,7 +205,7 @@ class Writer:
         self._ledger.note_publish(instance, at, build_id)
         table = self._ledger.table(instance.table_name)
         if publication.replaced:
-            where = rows_of_periods_sql(publication.replaced, DIALECT)
+            where = rows_of_periods_sql(publication.replaced, publication.definition.partition, DIALECT)
             self._connection.run(f"DELETE FROM {table} WHERE {where}")
             self._ledger.delete_partitions(instance.id, [each.key for each in publication.replaced])
         if publication.staged is not None:

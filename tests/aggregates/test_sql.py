@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggmaint.aggregates.model import AggregateDefinition, Attribute, Join, Measure, PartitionBy, Source
+from aggmaint.aggregates.nesting import period_is_free
 from aggmaint.aggregates.periods import Period, period_of
 from aggmaint.aggregates.scans import plan_scans, read_scan, requests_of
-from aggmaint.aggregates.sql import period_is_shown, select_sql
+from aggmaint.aggregates.sql import select_sql
 
 from .test_model import definition
 
@@ -49,12 +50,12 @@ def database() -> duckdb.DuckDBPyConnection:
 def test_the_period_is_shown_where_no_attribute_determines_it(
     attribute: str, partition: PartitionBy, shown: bool
 ) -> None:
-    assert period_is_shown(definition(attributes=[Attribute("a", attribute)], partition=partition), "duckdb") is shown
+    assert period_is_free(definition(attributes=[Attribute("a", attribute)], partition=partition), "duckdb") is shown
 
 
 def test_a_partition_may_name_an_attribute() -> None:
     made = definition(attributes=[Attribute("when", "date_trunc('month', day)")], partition=PartitionBy("WHEN", "year"))
-    assert not period_is_shown(made, "duckdb")
+    assert not period_is_free(made, "duckdb")
     assert "DAYOFYEAR(DATE_TRUNC('MONTH', \"day\"))" in select_sql(made, "duckdb")
 
 
