@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import evolve
 
-from .aggregates.check import check_definition, duplicates
+from .aggregates.check import check_definition, problems_between
 from .aggregates.looking import Hints, SourceMark, verified_of
 from .aggregates.model import AggregateDefinition
 from .aggregates.observation import DefinitionFacts, Failure, FailureKind, Observation
@@ -20,7 +20,7 @@ def sound_and_sick(
 ) -> tuple[list[AggregateDefinition], dict[str, str]]:
     """Definitions that a warehouse may be asked about (unblocked ones), and by id what is wrong with the others."""
     sick: dict[str, str] = {}
-    by_label = {problem.aggregate: str(problem) for problem in duplicates(definitions)}
+    by_label = {problem.aggregate: str(problem) for problem in problems_between(definitions)}
     for each in definitions:
         problems = check_definition(each, dialect)
         if problems:
@@ -32,10 +32,15 @@ def sound_and_sick(
 
 
 def observe_with_problems(
-    session: WarehouseSession, definitions: Sequence[AggregateDefinition], dialect: str, **more: Any
+    session: WarehouseSession,
+    definitions: Sequence[AggregateDefinition],
+    dialect: str,
+    only: Collection[str] | None = None,
+    **more: Any,
 ) -> Observation:
-    """An observation whose facts include what `sound_and_sick` found."""
+    """An observation whose facts include what `sound_and_sick` found. `only`: of the definitions with these ids."""
     sound, sick = sound_and_sick(definitions, dialect)
+    sound = [each for each in sound if only is None or each.id in only]
     observation = session.observe(sound, **{"sick": {}, **more})
     invalid = {key: DefinitionFacts(failure=Failure(FailureKind.DEFINITION, words)) for key, words in sick.items()}
     return evolve(observation, definitions={**observation.definitions, **invalid})

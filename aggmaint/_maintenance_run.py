@@ -18,12 +18,13 @@ from .aggregates.model import AggregateDefinition
 from .aggregates.naming import table_name
 from .aggregates.observation import Observation
 from .aggregates.options import Wishes
-from .aggregates.plan import plan_maintenance
+from .aggregates.plan import plan_again, plan_maintenance
 from .aggregates.plans import outdated
 from .aggregates.policy import Policy
 from .aggregates.quarantine import count_failures, quarantined
 from .aggregates.reasons import Reason, Weight
 from .aggregates.shaping import shape
+from .aggregates.upstream import hold_back, outcome, still_waiting, waiting, with_follow_up
 from .errors import (
     AggmaintError,
     FenceLostError,
@@ -95,7 +96,7 @@ class MaintenanceRun:
             self._context.confirm()
             if not self._claimed and not self._claim(observation):
                 observation, plan, staged = self._prepare(must_exist)
-            plan = self._apply(plan, staged)
+            plan = self._follow(self._apply(plan, staged))
             if self._results:
                 observation = self._session.observe([], sick={}, tick=self._tick)
         failed = {each.definition_id: each.error for each in self._results if each.error and each.definition_id}
@@ -118,16 +119,31 @@ class MaintenanceRun:
         inventory = bounded(with_verified(inventory, self._definitions, plan, self._last))
         return make_report(plan, self._results, inventory, quarantined(counts, manual=self._context.manual))
 
+    def _follow(self, plan: MaintenancePlan) -> MaintenancePlan:
+        """Look again at the aggregates that waited for others of this run, round by round: see upstream.py."""
+        while True:
+            done, failed = outcome(plan, [(each.step, each.error) for each in self._results])
+            ready = waiting(plan, self._definitions, done)
+            if not ready or self._wishes.limited or self._over_budget() is not None:
+                return still_waiting(hold_back(plan, self._definitions, done=done, failed=failed))
+            _, later, staged = self._prepare(False, ready)
+            plan = with_follow_up(plan, self._apply(later, staged))
+
     # -- looking ------------------------------------------------------------------------------------------------------
 
-    def _prepare(self, must_exist: bool) -> tuple[Observation, MaintenancePlan, Mapping[str, Staged]]:
-        """Observe, plan and stage from one snapshot. An aggregate that breaks while it is staged is left out, and all is
-        looked at again; so there are at most as many rounds as aggregates, and one."""
+    def _prepare(
+        self, must_exist: bool, again: Sequence[AggregateDefinition] | None = None
+    ) -> tuple[Observation, MaintenancePlan, Mapping[str, Staged]]:
+        """Observe, plan and stage from one snapshot; `again`: these only. An aggregate that breaks while it is staged is
+        left out, and all is looked at again; so there are at most as many rounds as aggregates, and one."""
+        before = Purse(self._policy) if again is None else self._purse
         while True:
+            self._purse = evolve(before)
             observation = observe_with_problems(
                 self._session,
                 self._definitions,
                 self._dialect,
+                None if again is None else {each.id for each in again},
                 reader=self._context.fence,
                 sick=self._sick,
                 tick=self._tick,
@@ -135,7 +151,7 @@ class MaintenanceRun:
             )
             observation = stopped_by_gate(observation, self._stopped_by_gate)
             self._require_ours(observation, must_exist)
-            plan = self._plan(observation)
+            plan = self._plan(observation, again)
             try:
                 return observation, *self._stage(plan)
             except WarehouseQueryError as problem:
@@ -145,15 +161,19 @@ class MaintenanceRun:
                 if isinstance(problem, GateError):
                     self._stopped_by_gate.add(problem.definition_id)
 
-    def _plan(self, observation: Observation) -> MaintenancePlan:
+    def _plan(self, observation: Observation, again: Sequence[AggregateDefinition] | None) -> MaintenancePlan:
         """What this job does: planned, bent to what it was asked for, rationed by its budget."""
+        if again is not None:
+            more = plan_again(again, observation, self._policy, self._context.now(), self._told)
+            return ration(more, self._policy)
         planned = self._wishes.plan
         refused = None if planned is None else outdated(planned, observation, self._definitions)
         if refused is not None:
             raise TaskFailedError(refused[1], cause=refused[0])
         now = self._context.now()
         plan = plan_maintenance(self._definitions, observation, self._policy, now, self._told, self._hints.marks)
-        return ration(shape(plan, self._definitions, observation, self._wishes, now), self._policy)
+        shaped = shape(plan, self._definitions, observation, self._wishes, now)
+        return ration(hold_back(shaped, self._definitions), self._policy)
 
     def _require_ours(self, observation: Observation, must_exist: bool) -> None:
         """Stop before anything is judged by a ledger that is lost, or that a newer job has claimed."""
@@ -173,7 +193,7 @@ class MaintenanceRun:
 
     def _stage(self, plan: MaintenancePlan) -> tuple[MaintenancePlan, dict[str, Staged]]:
         """Compute what is to be refreshed, as far as the budget reaches; the plan without what it does not reach."""
-        purse = self._purse = Purse(self._policy)
+        purse = self._purse
         steps = [step for step in plan.steps if isinstance(step, RefreshStep) and wanted_periods(step)]
         staged: dict[str, Staged] = {}
         for index, step in enumerate(steps):

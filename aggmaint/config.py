@@ -239,6 +239,7 @@ def _sources(root: Section, base: Path) -> dict[str, Source]:
 
 def _source(section: Section, base: Path, *, alias: str = "") -> Source | None:
     table, file, where = section.text("table"), section.text("file"), section.text("where")
+    aggregate = section.text("aggregate")
     alias = section.text("alias", alias) or alias
     promises: dict[str, Any] = {key: section.text(key) for key in ("append_only", "updated_at", "deletes")}
     promises["marks_commit_in_order"] = section.boolean("marks_commit_in_order", False)
@@ -250,7 +251,8 @@ def _source(section: Section, base: Path, *, alias: str = "") -> Source | None:
         check_template(section, "file", file)
     if table is not None:
         check_template(section, "table", table)
-    return _made(section, lambda: Source(table=table, file=file, where=where, alias=alias, **promises))
+    places: dict[str, Any] = {"table": table, "file": file, "aggregate": aggregate}
+    return _made(section, lambda: Source(**places, where=where, alias=alias, **promises))
 
 
 def _source_of(section: Section, key: str, value: Any, sources: Mapping[str, Source], base: Path) -> Source | None:

@@ -35,6 +35,7 @@ from .aggregates.plan import plan_maintenance
 from .aggregates.plans import Plan, make_plan
 from .aggregates.policy import Policy
 from .aggregates.shaping import shape
+from .aggregates.upstream import hold_back, with_upstream
 from .errors import (
     FenceLostError,
     ForeignSchemaError,
@@ -158,7 +159,7 @@ class AggregateMaintenance:
             observation = observe_with_problems(session, definitions, dialect, hints=hints)
             told = Told(activate=frozenset(options.activate))
             plan = plan_maintenance(definitions, observation, policy, now, told, hints.marks)
-            shaped = ration(shape(plan, definitions, observation, wishes, now), policy)
+            shaped = ration(hold_back(shape(plan, definitions, observation, wishes, now), definitions), policy)
             return make_plan(shaped, observation, definitions, dialect)
 
     def verify(
@@ -205,8 +206,8 @@ class AggregateMaintenance:
     def definitions(self, org_id: str) -> tuple[AggregateDefinition, ...]:
         """The organisation's definitions, as configured now."""
         if isinstance(self._definitions, Mapping):
-            return tuple(self._definitions.get(org_id, ()))
-        return tuple(self._definitions(org_id))
+            return with_upstream(self._definitions.get(org_id, ()))
+        return with_upstream(self._definitions(org_id))
 
     def _policy_of(self, org_id: str) -> Policy:
         return self._policy if isinstance(self._policy, Policy) else self._policy(org_id)
@@ -242,7 +243,7 @@ class AggregateMaintenance:
         """Whether a warehouse that is not there may be begun: never if it was there, and yes if all data is in files."""
         if self._knows_instances(org_id):
             return False
-        sources = [source for each in definitions for source in (*each.sources, *each.dependencies)]
+        sources = [s for each in definitions for s in (*each.sources, *each.dependencies) if s.aggregate is None]
         return True if sources and all(source.file is not None for source in sources) else None
 
 

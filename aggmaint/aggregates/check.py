@@ -13,6 +13,7 @@ from .measures import measure_columns
 from .model import RESERVED_PREFIX, VIEW_NAME_BYTES_MAX, AggregateDefinition, Problem, Source
 from .nesting import period_is_free
 from .sql import source_sql
+from .upstream import upstream_problems, with_upstream
 
 DEFAULT_DIALECT = "duckdb"
 
@@ -35,8 +36,14 @@ def check_definitions(
     definitions: Sequence[AggregateDefinition], dialect: str = DEFAULT_DIALECT
 ) -> tuple[Problem, ...]:
     """All problems of all definitions of one organisation: each one's own, and names that are used twice."""
-    own = [problem for each in definitions for problem in check_definition(each, dialect)]
-    return (*own, *duplicates(definitions))
+    resolved = with_upstream(definitions)
+    own = [problem for each in resolved for problem in check_definition(each, dialect)]
+    return (*own, *problems_between(resolved))
+
+
+def problems_between(definitions: Sequence[AggregateDefinition]) -> tuple[Problem, ...]:
+    """What can only be seen of an organisation's definitions together: names used twice, what they read of each other."""
+    return (*duplicates(definitions), *upstream_problems(definitions))
 
 
 def duplicates(definitions: Sequence[AggregateDefinition]) -> tuple[Problem, ...]:
@@ -73,6 +80,8 @@ def _structure_problems(definition: AggregateDefinition) -> Iterator[Problem]:
 
 def _source_problems(definition: AggregateDefinition, dialect: str) -> Iterator[Problem]:
     for source in (*definition.sources, *definition.dependencies):
+        if source.aggregate is not None and source.view is None:
+            continue  # no such aggregate: told by upstream_problems
         try:
             source_sql(source, dialect)
         except ExpressionError as problem:

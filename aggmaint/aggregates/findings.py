@@ -50,6 +50,7 @@ REPAIRS: Mapping[str, Repair] = {
     Reason.SOURCE_UNAVAILABLE.value: Repair.CORRECT_SOURCE,
     Reason.QUERY_FAILED.value: Repair.CORRECT_SOURCE,
     Reason.VIEW_NAME_TAKEN.value: Repair.RENAME,
+    Reason.UPSTREAM_UNAVAILABLE.value: Repair.RETRY,
     Reason.TOO_MANY_PARTITIONS.value: Repair.CORRECT_DEFINITION,
     Reason.GATE_FAILED.value: Repair.LOOK,
     Reason.LEDGER_LOST.value: Repair.ADOPT,

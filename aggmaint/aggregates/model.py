@@ -266,7 +266,7 @@ def _definition_hash(definition: AggregateDefinition) -> str:
 
 
 def _source_parts(source: Source) -> list[str | None]:
-    return [source.table, source.file, source.alias, source.where]
+    return [source.table, source.file, source.alias, source.where, source.aggregate]
 
 
 def _digest(value: Any) -> str:

@@ -12,6 +12,8 @@ of the schema. Each gets exactly one decision. The order of the steps makes ever
     build beside, switch                          the old instance serves until its successor does
     drop what is past its grace, forget old records
 
+Aggregates that read others of this plan are held back until those are done: `upstream.py`.
+
 `life.py` says which definitions are deactivated, `_plan_instances.py` judges instances and objects, `_plan_partitions.py`
 partitions; this file definitions. The first rule that applies wins, in the order of the code.
 """
@@ -53,6 +55,7 @@ from .observation import (
 )
 from .policy import Policy
 from .reasons import MEANINGS, Reason
+from .upstream import hold_back
 
 _CHANGES = {
     ChangeKind.MEASURES_ADDED: Reason.BUILD_MEASURES_ADDED,
@@ -106,8 +109,32 @@ def plan_maintenance(
     ):
         decisions.extend(part[0])
         steps.extend(part[1])
-    steps.sort(key=lambda step: STEP_ORDER.index(type(step)))
-    return MaintenancePlan(observation.org_id, observation.schema, now, tuple(decisions), tuple(steps))
+    return hold_back(_planned(observation, now, decisions, steps), ordered)
+
+
+def plan_again(
+    definitions: Sequence[AggregateDefinition],
+    observation: Observation,
+    policy: Policy,
+    now: datetime,
+    told: Told = Told(),  # noqa: B008 - frozen
+) -> MaintenancePlan:
+    """Decide about these definitions, their partitions and views only: those that waited for what they read (`upstream.py`).
+
+    All that they read is current now.
+    """
+    reverifying = Reverifying(policy.reverified_max)
+    lives = judge_lives(definitions, observation.records, _first_seen(observation), told, policy, now)
+    parts = [_plan_definition(each, lives, observation, policy, reverifying) for each in definitions]
+    decisions = [decision for part in parts for decision in part[0]]
+    return _planned(observation, now, decisions, [step for part in parts for step in part[1]])
+
+
+def _planned(
+    observation: Observation, now: datetime, decisions: Sequence[Decision], steps: Sequence[Step]
+) -> MaintenancePlan:
+    ordered = sorted(steps, key=lambda step: STEP_ORDER.index(type(step)))
+    return MaintenancePlan(observation.org_id, observation.schema, now, tuple(decisions), tuple(ordered))
 
 
 def _first_seen(observation: Observation) -> dict[str, datetime]:

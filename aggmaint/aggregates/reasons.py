@@ -43,6 +43,8 @@ class Reason(StrEnum):
     LEDGER_LOST = "ledger_lost"
     ADOPT_TABLE = "adopt_table"
     ADOPT_REFUSED = "adopt_refused"
+    UPSTREAM_FIRST = "upstream_first"
+    UPSTREAM_UNAVAILABLE = "upstream_unavailable"
     # partitions
     PARTITION_FRESH = "partition_fresh"
     PARTITION_NEW = "partition_new"
@@ -151,6 +153,14 @@ def _table() -> Mapping[Reason, ReasonMeaning]:
         ),
         Reason.ADOPT_TABLE: (work, "A table of ours that the ledger lost is proved, and recorded again."),
         Reason.ADOPT_REFUSED: (problem, "The ledger lost its table, and the one that is there can not be adopted."),
+        Reason.UPSTREAM_FIRST: (
+            work,
+            "An aggregate that it reads is brought up to date first; it follows in the same run, or else in the next.",
+        ),
+        Reason.UPSTREAM_UNAVAILABLE: (
+            problem,
+            "An aggregate that it reads can not be used or could not be brought up to date; what was built before stays.",
+        ),
         Reason.PARTITION_FRESH: (
             fine,
             "The source's fingerprint is the one that was published, and the table is whole.",

@@ -61,13 +61,15 @@ def _deletes(value: Deletes | str | None) -> Deletes | None:
 
 @frozen(kw_only=True)
 class Source:
-    """Rows to read: a table or view of the warehouse, or Parquet or CSV files.
+    """Rows to read: a table or view of the warehouse, Parquet or CSV files, or another aggregate.
 
     table   `lineitem`, `sales.lineitem` or `"My Schema"."T"`, as the warehouse writes it.
-    file    a path or a glob: `/data/lineitem-*.parquet`. Give exactly one of table and file. The format follows from
-            the name (see FILE_FORMATS); relative paths are relative to the process, so give absolute ones.
-    alias   the name by which expressions say `alias.column`. Default: the last part of the table's name, or the file's
-            name up to the first character that is no letter, digit or underscore. Two uses of one source need two aliases.
+    file    a path or a glob: `/data/lineitem-*.parquet`. Give exactly one of table, file and aggregate. The format follows
+            from the name (see FILE_FORMATS); relative paths are relative to the process, so give absolute ones.
+    aggregate  `cube.name` of an aggregate of the same organisation; its view is read. See upstream.py.
+    alias   the name by which expressions say `alias.column`. Default: the last part of the table's or aggregate's name, or
+            the file's name up to the first character that is no letter, digit or underscore. Two uses of one source need
+            two aliases.
     where   a row filter over the source's own columns, with parameters: `tenant_id = :org`. `:org` is the organisation's
             id; others come from the definition's `parameters`. Parameters are bound, never pasted.
 
@@ -89,12 +91,15 @@ class Source:
     updated_at: str | None = field(default=None, validator=require_text_or_none)
     deletes: Deletes | None = field(default=None, converter=_deletes)
     marks_commit_in_order: bool = False
+    aggregate: str | None = field(default=None, validator=require_text_or_none)
+    view: tuple[str, str] | None = None
+    """(schema, name) of the aggregate's view; filled in by `upstream.with_upstream`, not for hand."""
 
     def __attrs_post_init__(self) -> None:
         self._check_declarations()
-        if (self.table is None) == (self.file is None):
+        if sum(each is not None for each in (self.table, self.file, self.aggregate)) != 1:
             raise InvalidDefinitionError(
-                f"source with table={self.table!r} and file={self.file!r}: give exactly one of the two"
+                f"source with table={self.table!r}, file={self.file!r}, aggregate={self.aggregate!r}: give exactly one"
             )
         if self.file is not None and self.file_format is None:
             endings = ", ".join(FILE_FORMATS)
@@ -104,6 +109,10 @@ class Source:
 
     def _check_declarations(self) -> None:
         what = f"source {self.label!r}"
+        if self.aggregate is not None and self.declared is not None:
+            raise InvalidDefinitionError(
+                f"{what} is an aggregate and declares {self.declared!r}: its rows are replaced; declare nothing"
+            )
         if self.append_only is not None and self.updated_at is not None:
             raise InvalidDefinitionError(
                 f"{what} declares append_only={self.append_only!r} and updated_at={self.updated_at!r}: give one of the two; "
@@ -136,12 +145,12 @@ class Source:
 
     @property
     def label(self) -> str:
-        """The table or the path, for people."""
-        return self.table or self.file or ""
+        """The table, the path or the aggregate, for people."""
+        return self.table or self.file or self.aggregate or ""
 
     def _default_alias(self) -> str:
-        if self.table is not None:
-            return self.table.rsplit(".", 1)[-1].strip().strip('"')
+        if self.file is None:
+            return self.label.rsplit(".", 1)[-1].strip().strip('"')
         stem = re.split(r"[\\/]", self.file or "")[-1]
         match = re.match(r"\w+", stem)
         return match.group().rstrip("_") if match else "source"

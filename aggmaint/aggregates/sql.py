@@ -117,11 +117,21 @@ def period_literals(periods: Sequence[Period], partition: PartitionBy, engine: D
 def source_sql(source: Source, dialect: str) -> str:
     """The source as something to select from, its filter applied. Raises ExpressionError if the table name is not one."""
     engine = dialect_of(dialect)
-    base = engine.files(source) if source.table is None else _table_sql(source.table, dialect)
+    base = _rows_sql(source, engine)
     if source.where is None:
         return base
     where = write(parse(source.where, dialect, parameters=True), dialect)
     return f"(SELECT * FROM {base} AS {engine.quote(source.alias)} WHERE {where})"
+
+
+def _rows_sql(source: Source, engine: Dialect) -> str:
+    if source.table is not None:
+        return _table_sql(source.table, engine.name)
+    if source.file is not None:
+        return engine.files(source)
+    if source.view is None:
+        raise ExpressionError(f"there is no aggregate {source.aggregate!r} here; name one as cube.name")
+    return ".".join(engine.quote(part) for part in source.view)
 
 
 @lru_cache(maxsize=4096)

@@ -7,7 +7,7 @@ one becomes its failure, in words that name the expression.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.expressions import columns_read
@@ -92,8 +92,7 @@ class Binder:
         return Bound(made, requests_of(definition, read.by_alias, columns, DIALECT), mark_types)
 
     def _source_columns(self, source: Source, seen: dict[str, tuple[Column, ...]]) -> tuple[Column, ...]:
-        unfiltered = Source(table=source.table, file=source.file, alias=source.alias)
-        sql = f"SELECT * FROM {source_sql(unfiltered, DIALECT)}"
+        sql = f"SELECT * FROM {source_sql(evolve(source, where=None), DIALECT)}"
         if sql not in seen:
             seen[sql] = self._connection.columns(sql)
         return seen[sql]

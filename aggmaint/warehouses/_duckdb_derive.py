@@ -113,7 +113,8 @@ class Deriver:
         of_added = {column for each in added for column in each.columns}
         measures = [each.name for each in pieces(definition, DIALECT).measures]
         old = self._ledger.table(request.supersedes.table_name)
-        source = f"(SELECT * FROM {old} WHERE {rows_of_periods_sql(periods, DIALECT)}) AS o"
+        wanted = rows_of_periods_sql(periods, definition.partition, DIALECT)
+        source = f"(SELECT * FROM {old} WHERE {wanted}) AS o"
         parameters = {}
         if added:
             alone = evolve(definition, measures=added)

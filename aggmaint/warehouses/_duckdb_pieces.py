@@ -106,7 +106,7 @@ class PieceBuilder:
         return self.observer.contents_of(request.definition, self.ledger.table(request.table_name))
 
     def _take_out(self, request: BuildRequest, periods: list[Period]) -> None:
-        where = rows_of_periods_sql(periods, DIALECT)
+        where = rows_of_periods_sql(periods, request.definition.partition, DIALECT)
         self.connection.run(f"DELETE FROM {self.ledger.table(request.table_name)} WHERE {where}")
         self.ledger.delete_partitions(request.instance_id, [each.key for each in periods])
 

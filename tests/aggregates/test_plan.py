@@ -272,6 +272,9 @@ def stopped(**parts: Any) -> World:
     return World(instances=[begun], extra=[SchemaObject(begun.table_name, ObjectKind.TABLE, tag(begun))])
 
 
+READER = definition(name="reader", source=Source(aggregate="sales.revenue"))
+
+
 CASES: dict[Reason, Callable[[], World]] = {
     Reason.DEFINITION_FRESH: World,
     Reason.DEFINITION_STALE: lambda: with_tokens((JANUARY, token(2)), (FEBRUARY, token(3))),
@@ -289,6 +292,8 @@ CASES: dict[Reason, Callable[[], World]] = {
     Reason.BUILD_BROKEN: lambda: World(without={ACTIVE.table_name}),
     Reason.BUILD_DEFINITION_CHANGED: lambda: World(instances=[evolve(ACTIVE, definition_hash="other")]),
     Reason.BUILD_SOURCE_TYPES_CHANGED: lambda: World(facts={WANTED.id: facts(columns=COLUMNS[:2])}),
+    Reason.UPSTREAM_FIRST: lambda: World(definitions=[WANTED, READER], instances=[]),
+    Reason.UPSTREAM_UNAVAILABLE: lambda: World(definitions=[evolve(WANTED, blocked=True), READER], instances=[]),
     Reason.PARTITION_FRESH: World,
     Reason.PARTITION_NEW: lambda: with_tokens((JANUARY, token(2)), (FEBRUARY, token(2)), (NULL_PERIOD, token(1))),
     Reason.PARTITION_CHANGED: lambda: with_tokens((JANUARY, token(2)), (FEBRUARY, token(2, 6))),

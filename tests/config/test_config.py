@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from aggmaint.aggregates.naming import schema_name
 from aggmaint.config import Config, Warehouses, load_config
 from aggmaint.errors import ConfigurationError, InvalidDefinitionError
 
@@ -78,6 +79,65 @@ def test_everything_that_the_file_says_arrives(tmp_path: Path) -> None:
     assert definition.partition.zone == "Europe/Berlin"
 
 
+MODEL = GOOD.replace(
+    "[jobs]",
+    """
+[sources.monthly]
+aggregate = "sales.by region"
+[[aggregate]]
+cube = "sales"
+name = "by region"
+source = "orders"
+attributes = ["customer"]
+measures = [
+  { name = "closing", function = "last", expression = "balance", order = "day" },
+  { name = "buyers", function = "approx_count_distinct", expression = "buyer" },
+]
+partition = { expression = "region", by = "value", values = ["EU", 5], merge = true }
+[[aggregate]]
+cube = "sales"
+name = "all regions"
+source = "monthly"
+measures = [{ name = "closing", function = "sum", expression = "closing" }]
+[jobs]""",
+)
+
+
+def test_the_whole_model_can_be_written(tmp_path: Path) -> None:
+    config = load(tmp_path, MODEL)
+    _, regions, everything = config.definitions("acme")
+    assert regions.measures[0].order == "day"
+    assert regions.measures[1].columns == ("buyers__sketch",)
+    assert regions.partition is not None
+    assert (regions.partition.values, regions.partition.merge) == (("EU", "5"), True)
+    assert everything.source.aggregate == "sales.by region"
+    assert config.task().definitions("acme")[2].source.view == (schema_name("acme"), "sales__by region")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ('order = "day"', 'ordre = "day"', "is not a known key; did you mean 'order'?"),
+        (', order = "day"', "", "last needs an order, such as the date of a balance"),
+        ('function = "approx_count_distinct"', 'function = "count_distinct"', "it does not merge over periods"),
+        ('values = ["EU", 5]', 'values = ["EU", "EU"]', "partition value 'EU' is there twice"),
+        ('values = ["EU", 5]', 'values = ["other"]', "'other' stands for the rest"),
+        ('values = ["EU", 5]', "values = [true]", "give texts or whole numbers"),
+        ('values = ["EU", 5]', 'valuess = ["EU"]', "is not a known key; did you mean 'values'?"),
+        ('by = "value", values', 'by = "month", values', "a list of values is for granularity value"),
+        ('by = "value",', 'by = "value", zone = "Europe/Berlin",', "values have no time zone"),
+        ("merge = true", "merge = 1", "partition.merge: must be true or false"),
+        ('aggregate = "sales.by region"', 'aggregate = "sales.by regoin"', "did you mean 'sales.by region'?"),
+        ('aggregate = "sales.by region"', 'aggregate = "sales.all regions"', "sales.all regions -> sales.all regions"),
+        ('aggregate = "sales.by region"', 'agregate = "sales.by region"', "did you mean 'aggregate'?"),
+    ],
+)
+def test_each_mistake_of_the_model_is_told_with_the_remedy(tmp_path: Path, before: str, after: str, told: str) -> None:
+    assert before in MODEL, "the case must change something"
+    problems = problems_of(tmp_path, MODEL.replace(before, after))
+    assert any(told in problem for problem in problems), problems
+
+
 def test_definitions_of_two_organisations_have_their_own_ids(tmp_path: Path) -> None:
     config = load(tmp_path, GOOD)
     assert config.definitions("acme")[0].id != config.definitions("globex")[0].id
@@ -115,7 +175,7 @@ def test_definitions_of_two_organisations_have_their_own_ids(tmp_path: Path) -> 
         ("retired_grace_s = 60", "retired_grace_s = -1", "retired_grace_s=-1"),
         ('where = "tenant = :org"', "where = \"tenant = '{org}'\"", "write :org"),
         ('where = "tenant = :org"', 'where = "tenant = :who"', ":who"),
-        ('table = "raw_{org}.orders"', 'table = "raw"\nfile = "x.parquet"', "give exactly one of the two"),
+        ('table = "raw_{org}.orders"', 'table = "raw"\nfile = "x.parquet"', "give exactly one"),
         ('"data/{org}/lines-*.parquet"', '"data/lines.xlsx"', "name a Parquet or CSV file"),
         ("[[aggregate]]", "[aggregate]", "aggregate: must be a list"),
     ],
