@@ -15,6 +15,7 @@ from ..core.ids import OrgId
 from ..core.job import JobStatus, MaintenanceJob
 from ..core.outcomes import IfBusy, Joined, Queued, RefusalReason, Refused
 from ..engine import JobDetails, MaintenanceEngine
+from ..maintenance import TaskOptions
 from . import show, watching
 from .exits import Exit
 from .hosting import make_engine, the_org
@@ -32,7 +33,11 @@ from .options import config_option, json_option, optional_org
     show_default=True,
     help="When a job of ORG runs already: refuse (exit 3), ask for one more run after it, or wait for it.",
 )
-def run(org: str | None, config_path: str, as_json: bool, if_busy: str) -> None:
+@click.option("--activate", "names", multiple=True, metavar="AGGREGATE", help="Bring back one that was deactivated.")
+@click.option("--approve-mass-drop", is_flag=True, help="Retire what is gone or unused, however many at once.")
+def run(
+    org: str | None, config_path: str, as_json: bool, if_busy: str, names: tuple[str, ...], approve_mass_drop: bool
+) -> None:
     """Run maintenance for ORG now, and show how it goes."""
     config = load_config(config_path)
     org_id = the_org(config, org)
@@ -40,7 +45,8 @@ def run(org: str | None, config_path: str, as_json: bool, if_busy: str) -> None:
     engine = make_engine(config, watched, jobs_max=1)
     engine.register_organizations([org_id])
     interrupt_on_terminate()
-    details = run_job(engine, org_id, IfBusy(if_busy))
+    wishes = TaskOptions(activate=names, approve_mass_drop=approve_mass_drop)
+    details = run_job(engine, org_id, IfBusy(if_busy), wishes.to_json())
     if details is None:
         if as_json:
             show.document({"job": None, "queued": True})

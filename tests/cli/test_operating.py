@@ -209,3 +209,25 @@ def test_a_held_warehouse_ends_with_5_and_names_the_process(place: Place, argume
 def test_the_store_is_not_made_by_asking(place: Place) -> None:
     assert place.run("why-not", NAME).code == 2
     assert not Path(place.path / "aggmaint.db").exists()
+
+
+def test_a_deactivated_aggregate_comes_back_when_asked_for(place: Place) -> None:
+    path = place.path / "aggmaint.toml"
+    lines = CONFIGURATION.split("\n[[aggregate]]\n", 1)
+    second = lines[1].split("[jobs]")[0].replace("orders by month", "second").replace("cube =", "cube =", 1)
+    system = 'type = "system_defined"\nsubtype = "demand_defined"\n'
+    policy = "[policy]\nretention_limit = 1\nretention_excess = 1\n"
+    third = second.replace('"second"', '"third"')
+    aggregates = "".join(f"[[aggregate]]\n{system}{each}" for each in (second, third, lines[1].split("[jobs]")[0]))
+    path.write_text(f"{lines[0]}\n{policy}{aggregates}", encoding="utf-8")
+    assert place.run("run").code == 0
+    shown = place.run("status", "--json").json["organizations"][0]["aggregates"]
+    gone = [each["name"] for each in shown if each["status"] == "invalid"]
+    assert len(gone) == 2
+    unknown = place.run("run", "--activate", "nobody")
+    assert unknown.code == 1
+    assert "names 'nobody'" in unknown.out
+    back = place.run("run", "--activate", gone[0], "--json")
+    assert back.code == 0
+    reasons = {each["reason"] for each in back.json["report"]["details"]["decisions"]}
+    assert "build_reactivated" in reasons
