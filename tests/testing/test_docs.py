@@ -72,6 +72,19 @@ def test_the_code_of_the_how_to_is_the_store_that_is_certified() -> None:
     assert len(store.splitlines()) < 250, "an afternoon's work"
 
 
+def test_the_bench_of_the_warehouse_how_to_is_the_one_that_is_certified() -> None:
+    page = (ROOT / "docs/how-to/write-a-warehouse.md").read_text(encoding="utf-8")
+    (block,) = [part.partition("```")[0] for part in page.split("```python\n")[1:]]
+    benches = (ROOT / "tests/warehouses/benches.py").read_text(encoding="utf-8")
+    assert block.strip() in benches
+
+
+def test_the_example_of_the_memory_warehouse_runs() -> None:
+    page = (ROOT / "docs/reference/memory-warehouse.md").read_text(encoding="utf-8")
+    (block,) = [part.partition("```")[0] for part in page.split("```python\n")[1:]]
+    exec(compile(block, "memory-warehouse.md", "exec"), {})
+
+
 if __name__ == "__main__":
     import sys
 
