@@ -24,7 +24,7 @@ from ..aggregates.observation import Column, Failure, FailureKind, PartitionCont
 from ..aggregates.parts import Granularity, Measure, MeasureFunction
 from ..aggregates.periods import Period, period_of
 from ..aggregates.scans import DEPENDENCY_KEY, SOURCE_KEY
-from ..aggregates.sql import PERIOD_COLUMN, period_is_shown
+from ..aggregates.sql import PERIOD_COLUMN, pieces
 from ..aggregates.tokens import TokenKind, make_token
 from ..errors import WarehouseQueryError
 from ._memory_evaluate import DIALECT, Scope, Values, evaluate, is_true, period_start, require_supported
@@ -351,7 +351,7 @@ def shown(definition: AggregateDefinition, rows: Iterable[Row]) -> list[dict[str
     """Physical rows as the view shows them: attributes, the period where it is an attribute, measures, parts of averages."""
     names = [each.name for each in physical_columns(definition)]
     partition = definition.partition
-    period_name = partition.name if partition and period_is_shown(definition, DIALECT) else None
+    period_name = partition.name if partition and pieces(definition, DIALECT).period_shown else None
     found = []
     for row in rows:
         values = dict(zip(names, row, strict=True))
