@@ -248,11 +248,18 @@ AGGREGATE_MUTANTS = (
         f"{RUNS}::test_a_dimension_change_refreshes_only_the_partitions_that_it_reaches",
     ),
     Mutant(
-        "undeclared updated_at: only newer rows are looked for",
-        "aggmaint/warehouses/_duckdb_tokens.py",
-        "if request is None or request.source.declared is None or mark is None or marked is None:",
-        "if request is None or request.source.declared is None or marked is None:",
-        "tests/maintenance/test_tiers.py::test_declaring_a_source_rebuilds_nothing",
+        "updated_at without a word about deletions",
+        "aggmaint/aggregates/source.py",
+        "        if self.updated_at is not None and self.deletes is None:",
+        "        if self.updated_at is not None and self.deletes is not None and not self.alias:",
+        "tests/aggregates/test_freshness.py",
+    ),
+    Mutant(
+        "a deletion that updated_at can not see",
+        "aggmaint/aggregates/declared.py",
+        "    if gone > 0 and not (source.deletes",
+        "    if gone > 10**9 and not (source.deletes",
+        "tests/maintenance/test_tiers.py::test_rows_that_vanish_though_none_may_are_a_finding_and_everything_is_looked_at",
     ),
     # -- periods and bounds
     Mutant(
