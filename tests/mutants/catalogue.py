@@ -6,6 +6,7 @@ that fails then. `test_catalogue.py` keeps the table true to the code.
 """
 
 from .aggregates import AGGREGATE_MUTANTS
+from .dashboard import DASHBOARD_MUTANTS
 from .http import HTTP_MUTANTS
 from .life import LIFE_MUTANTS
 from .mutant import Mutant
@@ -833,4 +834,4 @@ JOB_MUTANTS = (
     ),
 )
 
-MUTANTS = (*JOB_MUTANTS, *AGGREGATE_MUTANTS, *HTTP_MUTANTS, *LIFE_MUTANTS, *OPERATING_MUTANTS)
+MUTANTS = (*JOB_MUTANTS, *AGGREGATE_MUTANTS, *HTTP_MUTANTS, *LIFE_MUTANTS, *OPERATING_MUTANTS, *DASHBOARD_MUTANTS)
