@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..aggregates.model import AggregateDefinition
-from ..aggregates.sql import PERIOD_COLUMN, pieces
+from ..aggregates.nesting import period_is_free
+from ..aggregates.sql import PERIOD_COLUMN
 from ..warehouse import Cells, CompareRequest, Difference, DifferenceKind, RowDifference
 from ._memory_compute import Computation, Row, Tables, physical_columns
 from ._memory_evaluate import DIALECT
@@ -65,7 +66,7 @@ class _Spelling:
 
     def __init__(self, definition: AggregateDefinition) -> None:
         partition = definition.partition
-        period = partition.name if partition and pieces(definition, DIALECT).period_shown else None
+        period = partition.name if partition and period_is_free(definition, DIALECT) else None
         names = [each.name for each in physical_columns(definition)]
         width = len(definition.attributes) + (partition is not None)
         self._keys = [period if name == PERIOD_COLUMN else name for name in names[:width]]

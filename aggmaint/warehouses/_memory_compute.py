@@ -20,11 +20,12 @@ from attrs import field, frozen
 
 from ..aggregates.expressions import ExpressionError, columns_read, expressions_of, partition_expression
 from ..aggregates.model import AggregateDefinition, JoinKind, Problem, Source
+from ..aggregates.nesting import period_is_free
 from ..aggregates.observation import Column, Failure, FailureKind, PartitionContent
 from ..aggregates.parts import Granularity, Measure, MeasureFunction
 from ..aggregates.periods import Period, period_of
 from ..aggregates.scans import DEPENDENCY_KEY, SOURCE_KEY
-from ..aggregates.sql import PERIOD_COLUMN, pieces
+from ..aggregates.sql import PERIOD_COLUMN
 from ..aggregates.tokens import TokenKind, make_token
 from ..errors import WarehouseQueryError
 from ._memory_evaluate import DIALECT, Scope, Values, evaluate, is_true, period_start, require_supported
@@ -84,10 +85,8 @@ def bind(definition: AggregateDefinition, tables: Tables) -> Bound:
     for source in (*definition.sources, *definition.dependencies):
         table = tables.of(source)
         if table is None:
-            remedy = f"there is no such table in memory; there are {', '.join(sorted(tables.tables)) or 'none'}"
-            if source.file is not None:
-                remedy = "the memory warehouse reads no files; give its rows as a table"
-            return _failed(definition, FailureKind.SOURCE, f"source {source.alias!r}", source.label, remedy)
+            words = _not_there(source, tables)
+            return _failed(definition, FailureKind.SOURCE, f"source {source.alias!r}", source.label, words)
         if not table.columns:
             remedy = f"its columns are not known, for it never had a row; give columns={{{source.label!r}: [...]}}"
             return _failed(definition, FailureKind.SOURCE, f"source {source.alias!r}", source.label, remedy)
@@ -111,6 +110,14 @@ def bind(definition: AggregateDefinition, tables: Tables) -> Bound:
         first = read.unresolved[0]
         return _failed(definition, FailureKind.DEFINITION, first.key, first.text, first.remedy)
     return Bound(read.by_alias, everything)
+
+
+def _not_there(source: Source, tables: Tables) -> str:
+    if source.file is not None:
+        return "the memory warehouse reads no files; give its rows as a table"
+    if source.aggregate is not None:
+        return "the memory warehouse can not read aggregates; test with DuckDB"
+    return f"there is no such table in memory; there are {', '.join(sorted(tables.tables)) or 'none'}"
 
 
 def _beyond(definition: AggregateDefinition) -> tuple[str, str] | None:
@@ -351,7 +358,7 @@ def shown(definition: AggregateDefinition, rows: Iterable[Row]) -> list[dict[str
     """Physical rows as the view shows them: attributes, the period where it is an attribute, measures, parts of averages."""
     names = [each.name for each in physical_columns(definition)]
     partition = definition.partition
-    period_name = partition.name if partition and pieces(definition, DIALECT).period_shown else None
+    period_name = partition.name if partition and period_is_free(definition, DIALECT) else None
     found = []
     for row in rows:
         values = dict(zip(names, row, strict=True))

@@ -20,11 +20,13 @@ from .test_plan import (
     ACTIVE,
     FEBRUARY,
     JANUARY,
+    MOVED,
     WANTED,
     World,
     facts,
     failing,
     instance,
+    joined,
     record,
     token,
     with_tokens,
@@ -144,6 +146,20 @@ def test_what_upstream_is_decides_what_downstream_may(world: Any, upstream: str,
     found = reasons(chain(world(), WEEKLY, YEARLY))
     assert (found["revenue"], found["weekly"]) == (upstream, downstream)
     assert found["yearly"] == downstream, "and so on down"
+
+
+def test_the_order_of_names_is_not_the_order_of_reading() -> None:
+    """The one that comes first by name reads the one that comes second, which waits."""
+    middle = over("b_middle", "sales.revenue")
+    assert reasons(chain(with_tokens(*STALE), over("a_last", "sales.b_middle"), middle))["a_last"] == "upstream_first"
+
+
+def test_who_reads_one_whose_rows_stay_does_not_wait() -> None:
+    """A joined source of upstream moved, but none of its partitions: only a token is noted."""
+    world = joined(source_tokens=MOVED)
+    (upstream,) = world.definitions
+    found = reasons(chain(world, over("weekly", upstream.label)))
+    assert found == {upstream.name: "definition_unaffected", "weekly": "definition_fresh"}
 
 
 def test_what_is_held_back_has_no_step_and_no_other_decision() -> None:
