@@ -10,7 +10,6 @@ nothing   a run with nothing to do, against one scan that hashes the five column
 refresh   1 % new rows in three months, found and refreshed, against DELETE + INSERT in a transaction with a control row
           and a ledger, by someone who knows the months. target: at most 1.2 x where `updated_at` is declared
 build     all four built and switched, against CREATE TABLE AS and CREATE VIEW. target: at most 1.05 x + 5 ms
-merge     1 % new rows of an append-only source into the large rollup, against its DELETE + INSERT. target: at most 0.25 x
 tenants   a whole round over organisations with three small aggregates each. target: at most 4 ms each with nothing to do
 """
 
@@ -40,7 +39,6 @@ MONTHS = ("1993-04-01", "1995-11-01", "1997-02-01")
 HASH = "SELECT COUNT(*), SUM(HASH(l_shipdate, l_returnflag, l_extendedprice, l_quantity, l_partkey)) FROM lineitem"
 PLAIN: dict[str, Any] = {"table": "lineitem"}
 UPDATED: dict[str, Any] = {**PLAIN, "updated_at": "l_updated_at", "deletes": "none"}
-APPENDED: dict[str, Any] = {**PLAIN, "append_only": "l_updated_at", "marks_commit_in_order": True}
 MONTH = "CAST(date_trunc('month', l_shipdate) AS DATE) AS month"
 BY_HAND = {
     "flags": f"SELECT {MONTH}, l_returnflag, sum(l_extendedprice) AS revenue, sum(l_quantity) AS quantity, count(*) AS n "
@@ -227,20 +225,6 @@ def build(bench: Bench) -> None:
     told("full build of four", ours[1:] or ours, theirs[1:] or theirs, "1.05 + 5 ms")
 
 
-def merge(bench: Bench) -> None:
-    hand = ByHand(bench)
-    hand.build()
-    bench.add("append", definitions("append", APPENDED, ["parts"]))
-    bench.run("append", "1 built")
-    ours, theirs = [], []
-    for _ in range(bench.rounds):
-        bench.grow()
-        ours.append(bench.run("append", "1 refreshed"))
-        theirs.append(timed(lambda: hand.refresh(["parts"])))
-    told("merge into the large rollup", ours, theirs, "0.25")
-    bench.sql(f'DROP SCHEMA "{schema_name("append")}" CASCADE')
-
-
 def small(org: str) -> list[AggregateDefinition]:
     shared: dict[str, Any] = {
         "organization_id": org,
@@ -290,11 +274,11 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="TPC-H scale factor (1: six million lines)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tenants", type=int, default=1000)
-    parser.add_argument("--only", default="nothing,refresh,build,merge,tenants")
+    parser.add_argument("--only", default="nothing,refresh,build,tenants")
     given = parser.parse_args()
     chosen = given.only.split(",")
     with opened(given.scale if chosen != ["tenants"] else 0, given.rounds) as bench:
-        for name, part in (("nothing", nothing), ("refresh", refresh), ("build", build), ("merge", merge)):
+        for name, part in (("nothing", nothing), ("refresh", refresh), ("build", build)):
             if name in chosen:
                 part(bench)
     if "tenants" in chosen:

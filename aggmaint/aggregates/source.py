@@ -79,8 +79,6 @@ class Source:
                  are never changed nor deleted.
     updated_at   a column that is set anew, to a greater value, whenever a row is inserted or changed. Needs `deletes`.
     deletes      with `updated_at`: "none" (rows never vanish), or "soft" (a deleted row stays, and is updated).
-    marks_commit_in_order  of `append_only`: no row with a smaller value becomes visible after one with a greater value.
-                 True of one writer, or of a column drawn at commit; not of a sequence that many writers draw from.
     """
 
     table: str | None = field(default=None, validator=require_text_or_none)
@@ -90,7 +88,6 @@ class Source:
     append_only: str | None = field(default=None, validator=require_text_or_none)
     updated_at: str | None = field(default=None, validator=require_text_or_none)
     deletes: Deletes | None = field(default=None, converter=_deletes)
-    marks_commit_in_order: bool = False
     aggregate: str | None = field(default=None, validator=require_text_or_none)
     view: tuple[str, str] | None = None
     """(schema, name) of the aggregate's view; filled in by `upstream.with_upstream`, not for hand."""
@@ -126,10 +123,6 @@ class Source:
         if self.updated_at is None and self.deletes is not None:
             raise InvalidDefinitionError(
                 f"{what} declares deletes={self.deletes.value!r} without updated_at; leave it out"
-            )
-        if self.marks_commit_in_order and self.append_only is None:
-            raise InvalidDefinitionError(
-                f"{what} declares marks_commit_in_order without append_only; name that column, or leave it out"
             )
 
     @property

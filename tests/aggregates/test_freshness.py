@@ -67,7 +67,6 @@ def test_later_marks_make_partitions_stale_for_readers(marks: list[SourceMark], 
         ({"deletes": "soft"}, "without updated_at"),
         ({"updated_at": "seen", "deletes": "hard"}, "none, soft"),
         ({"append_only": "id", "updated_at": "seen", "deletes": "none"}, "give one of the two"),
-        ({"updated_at": "seen", "deletes": "none", "marks_commit_in_order": True}, "without append_only"),
         ({"append_only": " "}, "not empty"),
     ],
 )

@@ -11,6 +11,7 @@ from .http import HTTP_MUTANTS
 from .life import LIFE_MUTANTS
 from .mutant import Mutant
 from .operating import OPERATING_MUTANTS
+from .staleness import STALENESS_MUTANTS
 
 JOB_MUTANTS = (
     Mutant(
@@ -834,4 +835,12 @@ JOB_MUTANTS = (
     ),
 )
 
-MUTANTS = (*JOB_MUTANTS, *AGGREGATE_MUTANTS, *HTTP_MUTANTS, *LIFE_MUTANTS, *OPERATING_MUTANTS, *DASHBOARD_MUTANTS)
+MUTANTS = (
+    *JOB_MUTANTS,
+    *AGGREGATE_MUTANTS,
+    *STALENESS_MUTANTS,
+    *LIFE_MUTANTS,
+    *OPERATING_MUTANTS,
+    *HTTP_MUTANTS,
+    *DASHBOARD_MUTANTS,
+)
