@@ -279,3 +279,19 @@ def test_it_agrees_with_duckdb_on_random_definitions(parts: Any, rows: list[dict
     assert report.complete, report.errors
     ours = [tuple(row.values()) for row in warehouse.read(ORG, "sales__random")]
     assert canonical(ours) == canonical(theirs)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"measures": [Measure("last", "last", "amount", order="day")]}, "measure 'last' function"),
+        ({"measures": [Measure("d", "approx_count_distinct", "shop")]}, "measure 'd' function"),
+        ({"partition": PartitionBy("shop", "value")}, "partition granularity"),
+        ({"attributes": [Attribute("shop")], "partition": PartitionBy("day", "month", merge=True)}, "partition merge"),
+    ],
+)
+def test_what_only_duckdb_can_do_is_refused_and_named(parts: dict[str, Any], words: str) -> None:
+    report = Host(by_month(**parts)).run()
+    assert not report.complete
+    assert words in report.errors[0].message
+    assert "the memory warehouse can not do this" in report.errors[0].message
