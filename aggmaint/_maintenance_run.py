@@ -237,7 +237,7 @@ class MaintenanceRun:
     def _apply(self, plan: MaintenancePlan, staged: Mapping[str, Staged]) -> MaintenancePlan:
         """Do the steps; the plan without the builds that the budget does not reach."""
         builds = [step for step in plan.steps if isinstance(step, BuildStep)]
-        total = len(plan.steps)
+        total = len(self._results) + len(plan.steps)
         left: Sequence[BuildStep] = []
         built = False
         for step in plan.steps:

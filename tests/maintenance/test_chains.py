@@ -131,6 +131,14 @@ def test_one_changed_row_goes_down_the_chain_in_one_run_and_touches_its_partitio
     lab.assert_right()
 
 
+def test_progress_counts_the_whole_run_not_a_round(lab: ChainLab) -> None:
+    lab.trade(evolve(lab.trades[4], amount=Decimal("99.50")))
+    context = lab.context()
+    lab.maintenance.run(context)
+    told = [(done, total) for step, done, total, _ in context.seen if step == "refresh"]
+    assert told == [(0, 1), (1, 2), (2, 4), (3, 4)]
+
+
 def test_a_change_that_upstream_absorbs_goes_no_further(lab: ChainLab) -> None:
     """A row that the filter of m_month hides: what reads m_month is looked at, found current and left alone."""
     lab.trade(Trade(900, datetime(2024, 5, 5), "moon", None, Decimal(1)))
