@@ -173,6 +173,8 @@ class DuckDBWarehouse:
 
     def _prepare(self, connection: Connection) -> None:
         connection.run("SET TimeZone = 'UTC'")
+        # else DuckDB takes a variable of some Python frame for a table that is not there
+        connection.run("SET SESSION python_enable_replacements = false")
         dialect = DuckDBDialect()
         for name, place in self._options.attach.items():
             if not Path(place).exists():

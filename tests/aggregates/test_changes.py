@@ -49,6 +49,35 @@ def test_the_dearest_difference_decides(change: dict[str, Any], kind: ChangeKind
     assert (before.definition_hash == after.definition_hash) is (kind is ChangeKind.SAME)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        (
+            {"measures": [Measure("price", "last", "price", order="at")]},
+            {"measures": [Measure("price", "last", "price", order="id")]},
+            ChangeKind.STRUCTURE,
+        ),
+        (
+            {"partition": PartitionBy("region", "value", values=["EU"])},
+            {"partition": PartitionBy("region", "value", values=["EU", "US"])},
+            ChangeKind.PARTITION,
+        ),
+        (
+            {"partition": PartitionBy("day", "month")},
+            {"partition": PartitionBy("day", "month", merge=True)},
+            ChangeKind.VIEW,
+        ),
+    ],
+    ids=["order", "values", "merge"],
+)
+def test_what_measures_and_partitions_say_beside_expressions_counts(
+    before: dict[str, Any], after: dict[str, Any], kind: ChangeKind
+) -> None:
+    one, other = definition(**before), definition(**after)
+    assert classify_change(one.part_hashes, other.part_hashes).kind is kind
+    assert one.definition_hash != other.definition_hash
+
+
 def test_a_change_names_its_parts_and_measures() -> None:
     before = definition(measures=[AMOUNT, COUNT])
     change = classify_change(before.part_hashes, evolve(before, measures=[AMOUNT, LEAST]).part_hashes)
