@@ -256,9 +256,9 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_run(tmp_path:
 
 
 def test_a_variable_of_ours_is_not_taken_for_a_table(tmp_path: Path) -> None:
-    """DuckDB's Python client would read it in the place of a table that is not there; the host's own connection still may."""
+    """DuckDB's Python client would read it in place of a table that is not there; the host still may."""
     host = duckdb.connect()
-    host.execute("SET python_scan_all_frames = true")
+    host.execute("SET GLOBAL python_scan_all_frames = true")
     gone = host.sql("SELECT DATE '2024-01-01' AS day, 1 AS v")  # noqa: F841 - the trap
     assert host.execute("SELECT count(*) FROM gone").fetchone() == (1,)
     warehouse = DuckDBWarehouse(connection=host)
