@@ -341,7 +341,7 @@ class DashboardApp:
             asked = f"{request.url.path.rpartition('/')[2]}?{request.url.query}" if request.method == "GET" else ""
             return _redirect(links.to("sign-in", next=links.safe_target(asked)))
         if error.status >= 500 and error is not exc:
-            _log.error("%s %s failed", request.method, request.url.path, exc_info=exc)
+            _log.error("%s %r failed", request.method, request.url.path, exc_info=exc)
         answer = await self._threads.run(
             lambda: self._pages.render("problem.html", status=error.status, error=error, signed_in=False)
         )
