@@ -8,8 +8,9 @@ only where that evidence was read anew and is equal:
 * how a definition binds: with the columns of its sources;
 * the ledger's records: with a fingerprint of the ledger's tables;
 * the catalogue of the whole database has no evidence. DuckDB lists objects in a time that grows with all of the file's
-  (55 ms at 4,000 tables, whatever the filter), so where it is slow, one reading serves the observations of all
-  organisations, for as long as keeps reading it below a twentieth of the time. A schema that we changed is read anew.
+  (55 ms at 4,000 tables, whatever the filter), so where there are many and listing them is slow, one reading serves the
+  observations of all organisations, for as long as keeps reading it below a twentieth of the time. A schema that we
+  changed is read anew. A small database is listed each time, however slow a busy machine makes that.
   So in a file of thousands of tables a stranger's object, or a comment that a stranger changed, may be seen seconds later.
   It is only ever reported; whatever drops or replaces an object reads its tag at that moment, and a table that is gone or
   altered breaks or betrays itself when its contents are compared.
@@ -34,6 +35,9 @@ V = TypeVar("V")
 
 SLOW_S = 0.02
 """A catalogue that takes longer to list is shared."""
+
+SHARED_FROM = 1000
+"""… if it has so many tables and views."""
 
 SHARED_FOR = 20.0
 """For how many times as long as its reading took a catalogue serves."""
@@ -98,7 +102,8 @@ class Shared:
             self._changed.clear()
             began_s = self._clock()
             everything = read(None)
-            self._catalogue = Catalogue(everything, began_s, self._clock() - began_s)
+            large = sum(len(each.objects) for each in everything.values()) >= SHARED_FROM
+            self._catalogue = Catalogue(everything, began_s, self._clock() - began_s) if large else None
         return own.get(schema, Listed())
 
     def changed(self, schema: str) -> None:

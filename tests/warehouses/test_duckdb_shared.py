@@ -6,7 +6,7 @@ import pytest
 from attrs import define, field
 
 from aggmaint.errors import WarehouseQueryError
-from aggmaint.warehouses._duckdb_shared import Kept, Listed, Shared
+from aggmaint.warehouses._duckdb_shared import SHARED_FROM, Kept, Listed, Shared
 
 from ..maintenance.support import Lab, reasons
 
@@ -32,7 +32,8 @@ def listed(*names: str) -> Listed:
 
 @pytest.fixture
 def slow() -> SlowCatalogue:
-    return SlowCatalogue(schemas={"one": listed("a"), "two": listed("b")})
+    many = listed(*(f"t{number}" for number in range(SHARED_FROM)))
+    return SlowCatalogue(schemas={"one": listed("a"), "two": listed("b"), "many": many})
 
 
 def shared_over(slow: SlowCatalogue) -> Shared:
@@ -65,6 +66,14 @@ def test_a_schema_that_we_changed_is_read_anew(slow: SlowCatalogue) -> None:
     assert shared.listed("two", slow.read) == listed("b", "ours")
     assert shared.listed("one", slow.read) == listed("a")
     assert slow.reads == ["one", None, "two"]
+
+
+def test_a_small_catalogue_is_read_each_time_however_slow_the_machine_is(slow: SlowCatalogue) -> None:
+    del slow.schemas["many"]
+    shared = shared_over(slow)
+    shared.listed("one", slow.read)
+    slow.schemas["one"] = listed("a", "foreign")
+    assert shared.listed("one", slow.read) == listed("a", "foreign")
 
 
 def test_a_quick_catalogue_is_read_each_time(slow: SlowCatalogue) -> None:
