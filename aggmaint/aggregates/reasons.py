@@ -107,163 +107,161 @@ class ReasonMeaning:
     sentence: str
 
 
-def _table() -> Mapping[Reason, ReasonMeaning]:
-    fine, work, finding, problem = Weight.FINE, Weight.WORK, Weight.FINDING, Weight.PROBLEM
-    rows: Mapping[Reason, tuple[Weight, str]] = {
-        Reason.DEFINITION_FRESH: (fine, "Every partition is current."),
-        Reason.DEFINITION_STALE: (work, "At least one partition is not current; only those are refreshed."),
-        Reason.DEFINITION_UNAFFECTED: (
-            work,
-            "A source changed, but no partition's result: only the source's token is noted.",
-        ),
-        Reason.DEFINITION_BLOCKED: (fine, "The definition is deactivated by hand: it is neither built nor served."),
-        Reason.DEFINITION_INVALID: (problem, "The definition can not be used; what was built before stays in service."),
-        Reason.SOURCE_UNAVAILABLE: (problem, "A source could not be read; what was built before stays in service."),
-        Reason.QUERY_FAILED: (problem, "The warehouse broke off the aggregate's query; what was built before stays."),
-        Reason.VIEW_NAME_TAKEN: (problem, "An object that is not ours has the name of the aggregate's view."),
-        Reason.TOO_MANY_PARTITIONS: (problem, "The sources have more periods than the policy allows."),
-        Reason.BUILD_FIRST: (work, "The aggregate was never built."),
-        Reason.BUILD_AGAIN: (work, "No instance is in service: the last one failed, was retired or was found broken."),
-        Reason.BUILD_BROKEN: (work, "The health check found the table missing or broken; a new one is built."),
-        Reason.BUILD_DEFINITION_CHANGED: (
-            work,
-            "The definition reads other rows (or nobody knows how it was before); a new table is built beside the old one.",
-        ),
-        Reason.BUILD_SOURCE_TYPES_CHANGED: (
-            work,
-            "The sources' types changed the columns; a new table is built beside.",
-        ),
-        Reason.BUILD_REQUESTED: (work, "A person asked for a rebuild; a new table is built beside."),
-        Reason.DEFINITION_OVER_BUDGET: (work, "The run's budget was used up; a later run builds or refreshes it."),
-        Reason.DEFINITION_MIXED: (
-            work,
-            "The run's budget allowed a part of its stale partitions: until the others follow, readers see old and new "
-            "partitions side by side.",
-        ),
-        Reason.DEFINITION_DISOWNED: (work, "A person gave its table and view away; they stay, and are no longer ours."),
-        Reason.GATE_FAILED: (
-            problem,
-            "What was computed did not pass the gate before its publish (keys in range, unique grain, totals equal to the "
-            "sources'); what was published before stays.",
-        ),
-        Reason.LEDGER_LOST: (
-            problem,
-            "A table of it is there, but the ledger does not name it; nothing is built before it is adopted or a rebuild is "
-            "asked for.",
-        ),
-        Reason.ADOPT_TABLE: (work, "A table of ours that the ledger lost is proved, and recorded again."),
-        Reason.ADOPT_REFUSED: (problem, "The ledger lost its table, and the one that is there can not be adopted."),
-        Reason.UPSTREAM_FIRST: (
-            work,
-            "An aggregate that it reads is brought up to date first; it follows in the same run, or else in the next.",
-        ),
-        Reason.UPSTREAM_UNAVAILABLE: (
-            problem,
-            "An aggregate that it reads can not be used or could not be brought up to date; what was built before stays.",
-        ),
-        Reason.PARTITION_FRESH: (
-            fine,
-            "The source's fingerprint is the one that was published, and the table is whole.",
-        ),
-        Reason.PARTITION_NEW: (work, "The source has rows of a period that the aggregate has not."),
-        Reason.PARTITION_CHANGED: (work, "The source's fingerprint of the period differs from the published one."),
-        Reason.PARTITION_EMPTIED: (work, "The source has no rows of the period any more."),
-        Reason.PARTITION_DAMAGED: (finding, "The table's rows of the period are not those that were published."),
-        Reason.PARTITION_UNVERIFIABLE: (work, "The published fingerprint was made by another engine version or rule."),
-        Reason.DEPENDENCY_CHANGED: (work, "A source that the definition depends on as a whole changed."),
-        Reason.PARTITION_VOUCHED: (
-            fine,
-            "Nothing says that it changed, and not all of it was compared in this run: its source's declaration or the "
-            "engine vouches for its rows, or its table is large. The rotating audit compares it in its turn.",
-        ),
-        Reason.PARTITION_MARKED: (work, "The host marked it as changed, and its source's fingerprint differs."),
-        Reason.PARTITION_UNDECLARED_CHANGE: (
-            finding,
-            "Its source changed in a way that the source's declaration rules out, or behind the engine's token.",
-        ),
-        Reason.PARTITION_UNVERIFIED: (
-            finding,
-            "Its fingerprint was made by another engine version or rule; it is refreshed by a later run, because this "
-            "one refreshes as many such partitions as the policy allows.",
-        ),
-        Reason.PARTITION_REQUESTED: (work, "A person asked for the partition to be computed again."),
-        Reason.PARTITION_OVER_BUDGET: (
-            work,
-            "It is not current, but the run's budget was used up; a later run does it.",
-        ),
-        Reason.INSTANCE_HEALTHY: (fine, "The table is there, readable, ours and has its columns."),
-        Reason.INSTANCE_MISSING: (finding, "The table is gone; the instance leaves the view at once."),
-        Reason.INSTANCE_REPLACED: (
-            finding,
-            "Something that is not ours stands where the table was; it is not touched.",
-        ),
-        Reason.INSTANCE_COLUMNS_DIFFER: (finding, "The table's columns are not those that were built."),
-        Reason.INSTANCE_UNREADABLE: (finding, "The table could not be read."),
-        Reason.INSTANCE_DEACTIVATED: (work, "The definition is blocked or deactivated: the instance leaves the view."),
-        Reason.INSTANCE_UNDEFINED: (work, "The definition is gone: the instance leaves the view."),
-        Reason.MASS_DROP_REFUSED: (
-            problem,
-            "Too many definitions are gone, or unused, at once; nothing of theirs is retired or dropped without approval.",
-        ),
-        Reason.INSTANCE_BUILDING: (fine, "A job builds it now."),
-        Reason.INSTANCE_ABANDONED: (work, "Its builder died or lost its job; what it left is dropped."),
-        Reason.INSTANCE_FAILED_KEPT: (fine, "It failed, was cancelled or found unreliable; kept for the grace."),
-        Reason.INSTANCE_FAILED_EXPIRED: (work, "It failed, was cancelled or found unreliable; the grace is over."),
-        Reason.INSTANCE_RETIRED_KEPT: (fine, "It was superseded or deactivated; kept for queries that still read it."),
-        Reason.INSTANCE_RETIRED_EXPIRED: (work, "It was superseded or deactivated; the grace is over."),
-        Reason.INSTANCE_LEFT_OVER: (work, "A table of ours came after its instance was deleted; it is dropped."),
-        Reason.INSTANCE_DELETED: (fine, "Its table is dropped; the record is kept for a while."),
-        Reason.INSTANCE_FORGOTTEN: (work, "It was deleted long ago; its record is removed."),
-        Reason.INSTANCE_LEDGER_WRONG: (
-            finding,
-            "The ledger's partitions of it overlap, or do not add up to its rows; it leaves the view at once.",
-        ),
-        Reason.VIEW_CURRENT: (fine, "The view reads the active instance."),
-        Reason.VIEW_MISSING: (finding, "The view is gone or reads another table; it is made again."),
-        Reason.MARK_UNKNOWN: (
-            finding,
-            "A change mark names a source that no aggregate reads; probably it is misspelt.",
-        ),
-        Reason.OBJECT_FOREIGN: (finding, "The object is not provably ours; it is never touched."),
-        Reason.DEFINITION_UNUSED: (
-            work,
-            "Demand-defined, and not used for too long: it is deactivated, its table dropped by a later run.",
-        ),
-        Reason.DEFINITION_OVER_LIMIT: (
-            work,
-            "Its cube has too many system-defined aggregates and it is among the least used: it is deactivated.",
-        ),
-        Reason.DEFINITION_DEACTIVATED: (
-            fine,
-            "It was deactivated earlier: it is neither built nor served until it is back.",
-        ),
-        Reason.BUILD_REACTIVATED: (work, "It was deactivated and is wanted again; a new table is built."),
-        Reason.OBJECT_LOST: (
-            finding,
-            "The object carries our tag, but the ledger does not name it; it is not touched.",
-        ),
-        Reason.NOT_COVERED: (work, "The job was asked for something else only; a later run does it."),
-        Reason.BUILD_MEASURES_ADDED: (
-            work,
-            "Measures were added: of current partitions only these are computed, beside a copy of the others.",
-        ),
-        Reason.BUILD_MEASURES_REMOVED: (
-            work,
-            "Measures were removed: the others are copied, current partitions not computed.",
-        ),
-        Reason.BUILD_STRUCTURE_CHANGED: (
-            work,
-            "Attributes or measures are computed otherwise; a new table is built beside.",
-        ),
-        Reason.BUILD_PARTITION_CHANGED: (work, "The rows are partitioned otherwise; a new table is built beside."),
-        Reason.INSTANCE_RESUMED: (
-            work,
-            "Its build stopped part way and goes on: partitions whose source has not changed since are kept.",
-        ),
-        Reason.VIEW_CHANGED: (work, "Only what the view shows changed: it is made again, and the table stays."),
-    }
-    return {reason: ReasonMeaning(*row) for reason, row in rows.items()}
+_FINE, _WORK, _FINDING, _PROBLEM = Weight.FINE, Weight.WORK, Weight.FINDING, Weight.PROBLEM
 
+_TABLE: Mapping[Reason, tuple[Weight, str]] = {
+    Reason.DEFINITION_FRESH: (_FINE, "Every partition is current."),
+    Reason.DEFINITION_STALE: (_WORK, "At least one partition is not current; only those are refreshed."),
+    Reason.DEFINITION_UNAFFECTED: (
+        _WORK,
+        "A source changed, but no partition's result: only the source's token is noted.",
+    ),
+    Reason.DEFINITION_BLOCKED: (_FINE, "The definition is deactivated by hand: it is neither built nor served."),
+    Reason.DEFINITION_INVALID: (_PROBLEM, "The definition can not be used; what was built before stays in service."),
+    Reason.SOURCE_UNAVAILABLE: (_PROBLEM, "A source could not be read; what was built before stays in service."),
+    Reason.QUERY_FAILED: (_PROBLEM, "The warehouse broke off the aggregate's query; what was built before stays."),
+    Reason.VIEW_NAME_TAKEN: (_PROBLEM, "An object that is not ours has the name of the aggregate's view."),
+    Reason.TOO_MANY_PARTITIONS: (_PROBLEM, "The sources have more periods than the policy allows."),
+    Reason.BUILD_FIRST: (_WORK, "The aggregate was never built."),
+    Reason.BUILD_AGAIN: (_WORK, "No instance is in service: the last one failed, was retired or was found broken."),
+    Reason.BUILD_BROKEN: (_WORK, "The health check found the table missing or broken; a new one is built."),
+    Reason.BUILD_DEFINITION_CHANGED: (
+        _WORK,
+        "The definition reads other rows (or nobody knows how it was before); a new table is built beside the old one.",
+    ),
+    Reason.BUILD_SOURCE_TYPES_CHANGED: (
+        _WORK,
+        "The sources' types changed the columns; a new table is built beside.",
+    ),
+    Reason.BUILD_REQUESTED: (_WORK, "A person asked for a rebuild; a new table is built beside."),
+    Reason.DEFINITION_OVER_BUDGET: (_WORK, "The run's budget was used up; a later run builds or refreshes it."),
+    Reason.DEFINITION_MIXED: (
+        _WORK,
+        "The run's budget allowed a part of its stale partitions: until the others follow, readers see old and new "
+        "partitions side by side.",
+    ),
+    Reason.DEFINITION_DISOWNED: (_WORK, "A person gave its table and view away; they stay, and are no longer ours."),
+    Reason.GATE_FAILED: (
+        _PROBLEM,
+        "What was computed did not pass the gate before its publish (keys in range, unique grain, totals equal to the "
+        "sources'); what was published before stays.",
+    ),
+    Reason.LEDGER_LOST: (
+        _PROBLEM,
+        "A table of it is there, but the ledger does not name it; nothing is built before it is adopted or a rebuild is "
+        "asked for.",
+    ),
+    Reason.ADOPT_TABLE: (_WORK, "A table of ours that the ledger lost is proved, and recorded again."),
+    Reason.ADOPT_REFUSED: (_PROBLEM, "The ledger lost its table, and the one that is there can not be adopted."),
+    Reason.UPSTREAM_FIRST: (
+        _WORK,
+        "An aggregate that it reads is brought up to date first; it follows in the same run, or else in the next.",
+    ),
+    Reason.UPSTREAM_UNAVAILABLE: (
+        _PROBLEM,
+        "An aggregate that it reads can not be used or could not be brought up to date; what was built before stays.",
+    ),
+    Reason.PARTITION_FRESH: (
+        _FINE,
+        "The source's fingerprint is the one that was published, and the table is whole.",
+    ),
+    Reason.PARTITION_NEW: (_WORK, "The source has rows of a period that the aggregate has not."),
+    Reason.PARTITION_CHANGED: (_WORK, "The source's fingerprint of the period differs from the published one."),
+    Reason.PARTITION_EMPTIED: (_WORK, "The source has no rows of the period any more."),
+    Reason.PARTITION_DAMAGED: (_FINDING, "The table's rows of the period are not those that were published."),
+    Reason.PARTITION_UNVERIFIABLE: (_WORK, "The published fingerprint was made by another engine version or rule."),
+    Reason.DEPENDENCY_CHANGED: (_WORK, "A source that the definition depends on as a whole changed."),
+    Reason.PARTITION_VOUCHED: (
+        _FINE,
+        "Nothing says that it changed, and not all of it was compared in this run: its source's declaration or the "
+        "engine vouches for its rows, or its table is large. The rotating audit compares it in its turn.",
+    ),
+    Reason.PARTITION_MARKED: (_WORK, "The host marked it as changed, and its source's fingerprint differs."),
+    Reason.PARTITION_UNDECLARED_CHANGE: (
+        _FINDING,
+        "Its source changed in a way that the source's declaration rules out, or behind the engine's token.",
+    ),
+    Reason.PARTITION_UNVERIFIED: (
+        _FINDING,
+        "Its fingerprint was made by another engine version or rule; it is refreshed by a later run, because this "
+        "one refreshes as many such partitions as the policy allows.",
+    ),
+    Reason.PARTITION_REQUESTED: (_WORK, "A person asked for the partition to be computed again."),
+    Reason.PARTITION_OVER_BUDGET: (
+        _WORK,
+        "It is not current, but the run's budget was used up; a later run does it.",
+    ),
+    Reason.INSTANCE_HEALTHY: (_FINE, "The table is there, readable, ours and has its columns."),
+    Reason.INSTANCE_MISSING: (_FINDING, "The table is gone; the instance leaves the view at once."),
+    Reason.INSTANCE_REPLACED: (
+        _FINDING,
+        "Something that is not ours stands where the table was; it is not touched.",
+    ),
+    Reason.INSTANCE_COLUMNS_DIFFER: (_FINDING, "The table's columns are not those that were built."),
+    Reason.INSTANCE_UNREADABLE: (_FINDING, "The table could not be read."),
+    Reason.INSTANCE_DEACTIVATED: (_WORK, "The definition is blocked or deactivated: the instance leaves the view."),
+    Reason.INSTANCE_UNDEFINED: (_WORK, "The definition is gone: the instance leaves the view."),
+    Reason.MASS_DROP_REFUSED: (
+        _PROBLEM,
+        "Too many definitions are gone, or unused, at once; nothing of theirs is retired or dropped without approval.",
+    ),
+    Reason.INSTANCE_BUILDING: (_FINE, "A job builds it now."),
+    Reason.INSTANCE_ABANDONED: (_WORK, "Its builder died or lost its job; what it left is dropped."),
+    Reason.INSTANCE_FAILED_KEPT: (_FINE, "It failed, was cancelled or found unreliable; kept for the grace."),
+    Reason.INSTANCE_FAILED_EXPIRED: (_WORK, "It failed, was cancelled or found unreliable; the grace is over."),
+    Reason.INSTANCE_RETIRED_KEPT: (_FINE, "It was superseded or deactivated; kept for queries that still read it."),
+    Reason.INSTANCE_RETIRED_EXPIRED: (_WORK, "It was superseded or deactivated; the grace is over."),
+    Reason.INSTANCE_LEFT_OVER: (_WORK, "A table of ours came after its instance was deleted; it is dropped."),
+    Reason.INSTANCE_DELETED: (_FINE, "Its table is dropped; the record is kept for a while."),
+    Reason.INSTANCE_FORGOTTEN: (_WORK, "It was deleted long ago; its record is removed."),
+    Reason.INSTANCE_LEDGER_WRONG: (
+        _FINDING,
+        "The ledger's partitions of it overlap, or do not add up to its rows; it leaves the view at once.",
+    ),
+    Reason.VIEW_CURRENT: (_FINE, "The view reads the active instance."),
+    Reason.VIEW_MISSING: (_FINDING, "The view is gone or reads another table; it is made again."),
+    Reason.MARK_UNKNOWN: (
+        _FINDING,
+        "A change mark names a source that no aggregate reads; probably it is misspelt.",
+    ),
+    Reason.OBJECT_FOREIGN: (_FINDING, "The object is not provably ours; it is never touched."),
+    Reason.DEFINITION_UNUSED: (
+        _WORK,
+        "Demand-defined, and not used for too long: it is deactivated, its table dropped by a later run.",
+    ),
+    Reason.DEFINITION_OVER_LIMIT: (
+        _WORK,
+        "Its cube has too many system-defined aggregates and it is among the least used: it is deactivated.",
+    ),
+    Reason.DEFINITION_DEACTIVATED: (
+        _FINE,
+        "It was deactivated earlier: it is neither built nor served until it is back.",
+    ),
+    Reason.BUILD_REACTIVATED: (_WORK, "It was deactivated and is wanted again; a new table is built."),
+    Reason.OBJECT_LOST: (
+        _FINDING,
+        "The object carries our tag, but the ledger does not name it; it is not touched.",
+    ),
+    Reason.NOT_COVERED: (_WORK, "The job was asked for something else only; a later run does it."),
+    Reason.BUILD_MEASURES_ADDED: (
+        _WORK,
+        "Measures were added: of current partitions only these are computed, beside a copy of the others.",
+    ),
+    Reason.BUILD_MEASURES_REMOVED: (
+        _WORK,
+        "Measures were removed: the others are copied, current partitions not computed.",
+    ),
+    Reason.BUILD_STRUCTURE_CHANGED: (
+        _WORK,
+        "Attributes or measures are computed otherwise; a new table is built beside.",
+    ),
+    Reason.BUILD_PARTITION_CHANGED: (_WORK, "The rows are partitioned otherwise; a new table is built beside."),
+    Reason.INSTANCE_RESUMED: (
+        _WORK,
+        "Its build stopped part way and goes on: partitions whose source has not changed since are kept.",
+    ),
+    Reason.VIEW_CHANGED: (_WORK, "Only what the view shows changed: it is made again, and the table stays."),
+}
 
-MEANINGS: Mapping[Reason, ReasonMeaning] = _table()
+MEANINGS: Mapping[Reason, ReasonMeaning] = {reason: ReasonMeaning(*row) for reason, row in _TABLE.items()}
 assert set(MEANINGS) == set(Reason), "every reason has a meaning"
