@@ -154,6 +154,7 @@ class JobStore(Protocol):
         """Organisations that need attention at `now` (None: the store's time); leases are judged by its steady time.
 
         At most `orgs_max` of each group. Costs look-ups in indexes, not a walk over all organisations (I27).
+        Callers that ask at one moment get the same answer; engines that meet spread themselves (see `_running.py`).
         """
 
     def list_organizations(self, query: OrgQuery) -> OrgPage: ...
