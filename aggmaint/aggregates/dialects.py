@@ -1,10 +1,13 @@
 """What differs between SQL engines and what sqlglot does not translate: one class per engine, nothing else.
 
 Sessions run in UTC: then a cast of TIMESTAMP WITH TIME ZONE to DATE, and `date_trunc`, speak of UTC.
+
+A dialect is asked for by its name, everywhere. One that is not aggmaint's own needs no registration: its warehouse gives
+`DialectName(MyDialect())` as the name, a text that carries what it names.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from ..errors import InvalidValueError
 from .parts import Granularity
@@ -14,11 +17,89 @@ SKETCH_SIZE: Final = 1024
 """How many hashes a sketch keeps. Part of what is stored: another size needs another name of the function."""
 
 
+class Dialect(Protocol):
+    """What the statements of `aggregates/` need to know of an engine. All texts are SQL, given and answered.
+
+    Beyond this they use: FILTER of aggregates, IS NOT DISTINCT FROM, FULL JOIN, WITH … AS MATERIALIZED, window functions,
+    NULLS FIRST, TRUE and FALSE, HAVING without GROUP BY, and VARCHAR and BIGINT as types of casts.
+    """
+
+    @property
+    def name(self) -> str:
+        """What sqlglot calls the engine."""
+
+    @property
+    def float_types(self) -> frozenset[str]:
+        """The types whose sums depend on the order of rows, as the warehouse writes them in its columns."""
+
+    @property
+    def grouping_sets(self) -> bool:
+        """Whether the engine has GROUP BY GROUPING SETS. Without, the same is asked with UNION ALL."""
+
+    def quote(self, name: str) -> str: ...
+
+    def text(self, value: str) -> str:
+        """A text literal."""
+
+    def date(self, text: str) -> str:
+        """A literal of the type that `period_start` gives, from ISO text."""
+
+    def date_text(self, expression: str) -> str:
+        """The ISO text of a date as `period_start` gives it."""
+
+    def row_hash(self, expressions: Iterable[str]) -> str:
+        """The hash of one row over these expressions: 64 bits or more, equal for equal rows in every session."""
+
+    def hash_sum(self, hashed: str) -> str:
+        """The sum of row hashes, and of such sums; 0 over no rows. Must not overflow, nor depend on the order of rows."""
+
+    def files(self, source: Source) -> str:
+        """Parquet or CSV files as something to select from. Raises ExpressionError if the engine reads none."""
+
+    def day(self, expression: str, zone: str) -> str:
+        """The date of the row in the zone. See model.py for what the types mean."""
+
+    def period_start(self, expression: str, granularity: Granularity, zone: str) -> str:
+        """The date on which the row's period begins, in the zone."""
+
+    def period_of_day(self, day: str, granularity: Granularity) -> str:
+        """The date on which the period of a `day` begins; by value the day is the value, and its period too."""
+
+    def value_text(self, expression: str) -> str:
+        """Any value as a text; different values of one column give different texts."""
+
+    def last(self, value: str, order: str) -> str:
+        """An aggregate: the value of the row with the greatest order; of several such rows the greatest value."""
+
+    def sketch(self, expression: str) -> str:
+        """An aggregate: a sketch of the distinct values (`measures.py`); NULL over no values."""
+
+    def sketch_merged(self, column: str) -> str:
+        """An aggregate: the sketch of all that several sketches stand for."""
+
+    def sketch_estimate(self, sketch: str) -> str:
+        """How many distinct values a sketch stands for."""
+
+
+class DialectName(str):
+    """The name of a dialect, which carries the dialect. Within a process, one name is one dialect."""
+
+    __slots__ = ("dialect",)
+
+    dialect: Dialect
+
+    def __new__(cls, dialect: Dialect) -> "DialectName":
+        made = super().__new__(cls, dialect.name)
+        made.dialect = dialect
+        return made
+
+
 class DuckDBDialect:
     """DuckDB: `hash()` is 64 bits of a row, summed in 128; types and functions as of 1.4 to 2.x."""
 
     name: Final = "duckdb"
     float_types: Final = frozenset({"DOUBLE", "FLOAT"})
+    grouping_sets: Final = True
 
     def quote(self, name: str) -> str:
         return '"' + name.replace('"', '""') + '"'
@@ -109,14 +190,16 @@ class DuckDBDialect:
         return f"CASE WHEN TYPEOF({expression}) = 'DATE' THEN CAST({expression} AS TIMESTAMP) ELSE {shifted} END"
 
 
-Dialect = DuckDBDialect
-
 _DIALECTS: Mapping[str, Dialect] = {DuckDBDialect.name: DuckDBDialect()}
 
 
 def dialect_of(name: str) -> Dialect:
-    """Raises InvalidValueError for an engine that has no dialect here."""
+    """Raises InvalidValueError for a plain name of an engine that has no dialect here."""
+    if isinstance(name, DialectName):
+        return name.dialect
     try:
         return _DIALECTS[name]
     except KeyError:
-        raise InvalidValueError(f"there is no SQL dialect {name!r}; known are {', '.join(_DIALECTS)}") from None
+        raise InvalidValueError(
+            f"there is no SQL dialect {name!r}; known are {', '.join(_DIALECTS)}; others are given as a DialectName"
+        ) from None

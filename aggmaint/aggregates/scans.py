@@ -23,7 +23,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from .dialects import dialect_of
+from .dialects import Dialect, dialect_of
 from .expressions import parameters_in, parse, partition_expression, write
 from .model import AggregateDefinition, MeasureFunction, PartitionBy, Scalar, Source
 from .observation import Column, PartitionContent
@@ -203,14 +203,25 @@ def _scan(requests: Sequence[TokenRequest], day: str | None, dialect: str, wante
     sums = [f"{each} AS aggmaint_h{index}" for index, each in enumerate(sums)]
     days = f"SELECT aggmaint_d, COUNT(*) AS aggmaint_n, {', '.join(sums)} FROM {rows} GROUP BY aggmaint_d"
     periods = [f"{engine.period_of_day('aggmaint_d', cut.granularity)} AS aggmaint_p{index}" for index, cut in named]
-    shown = [f"GROUPING(aggmaint_p{index}), {engine.date_text(f'aggmaint_p{index}')}" for index, _ in named]
-    totals = ["SUM(aggmaint_n)", *(f"SUM(aggmaint_h{index})" for index in range(len(columns)))]
-    sets = ", ".join(["()"] * (None in cuts) + [f"(aggmaint_p{index})" for index, _ in named])
-    sql = (
-        f"SELECT {', '.join([*shown, *totals])} FROM (SELECT {', '.join(periods)}, * FROM ({days}) AS aggmaint_u) "
-        f"AS aggmaint_v GROUP BY GROUPING SETS ({sets})"
-    )
+    cut_days = f"(SELECT {', '.join(periods)}, * FROM ({days}) AS aggmaint_u)"
+    totals = ["SUM(aggmaint_n)", *(engine.hash_sum(f"aggmaint_h{index}") for index in range(len(columns)))]
+    sql = _rolled_up(cut_days, [index for index, _ in named], totals, engine, whole=None in cuts)
     return Scan(sql, parameters, tuple(requests), cuts, columns)
+
+
+def _rolled_up(days: str, cuts: Sequence[int], totals: Sequence[str], engine: Dialect, *, whole: bool) -> str:
+    """(is it not of this cut, period) per cut, then the totals: for each period of each cut, and of the `whole`."""
+    texts = {index: engine.date_text(f"aggmaint_p{index}") for index in cuts}
+    if engine.grouping_sets:
+        shown = [f"GROUPING(aggmaint_p{index}), {text}" for index, text in texts.items()]
+        sets = ", ".join(["()"] * whole + [f"(aggmaint_p{index})" for index in cuts])
+        return f"SELECT {', '.join([*shown, *totals])} FROM {days} AS aggmaint_v GROUP BY GROUPING SETS ({sets})"
+    parts = []
+    for one in ([None] if whole else []) + list(cuts):
+        shown = [f"0, {text}" if index == one else "1, NULL" for index, text in texts.items()]
+        grouped = "" if one is None else f" GROUP BY aggmaint_p{one}"
+        parts.append(f"SELECT {', '.join([*shown, *totals])} FROM aggmaint_v{grouped}")
+    return f"WITH aggmaint_v AS MATERIALIZED {days} {' UNION ALL '.join(parts)}"
 
 
 def _where(requests: Sequence[TokenRequest], wanted: Mapping[str, Wanted] | None, dialect: str) -> str:

@@ -1,7 +1,5 @@
 """Proving a table in memory that is to be adopted: its columns, one row per key, each period against a recomputation."""
 
-from attrs import frozen
-
 from ..aggregates.decisions import AdoptStep
 from ..aggregates.observation import Column
 from ..aggregates.periods import Period
@@ -18,41 +16,34 @@ from ._memory_compute import (
     physical_columns,
     source_tokens,
 )
+from .bookkeeping import Proof
 
 
-@frozen
-class Proof:
-    """What the ledger may say of an adopted table: a period that differs gets a token that compares with none."""
-
-    written: tuple[PartitionWrite, ...]
-    source_tokens: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def of(cls, step: AdoptStep, columns: tuple[Column, ...], rows: tuple[Row, ...], tables: Tables) -> "Proof":
-        """Raises WarehouseQueryError if the table does not fit at all."""
-        definition, name = step.definition, step.instance.table_name
-        if columns != physical_columns(definition):
-            words = f"table {name} does not have the columns of {definition.label}; it is not adopted"
-            raise WarehouseQueryError(words, definition_id=definition.id)
-        keys = [row[: len(definition.attributes) + (definition.partition is not None)] for row in rows]
-        if len(set(keys)) != len(keys):
-            repeated = len(keys) - len(set(keys))
-            words = f"table {name} has {repeated:,} keys with more than one row; it is not adopted"
-            raise WarehouseQueryError(words, definition_id=definition.id)
-        bound = bind(definition, tables)
-        if bound.failure is not None:
-            raise WarehouseQueryError(bound.failure.message, definition_id=definition.id)
-        computation = Computation(definition, tables)
-        sources, tokens = source_tokens(definition, bound, tables), dict(period_tokens(definition, bound, tables))
-        recomputed = {each.period: each.content for each in contents(definition, computation.grouped())}
-        by_period: dict[Period, list[Row]] = {}
-        for row in rows:
-            by_period.setdefault(computation.period(row), []).append(row)
-        written = []
-        for each in contents(definition, by_period):
-            equal = each.content == recomputed.get(each.period) and each.period in tokens
-            token = tokens[each.period] if equal else unverified_token(each.rows)
-            written.append(PartitionWrite(each.period, each.rows, token, each.content))
-        if any(each.token == unverified_token(each.rows) for each in written):
-            sources = tuple((key, unverified_token(0)) for key, _ in sources)
-        return cls(tuple(written), sources)
+def proof_of(step: AdoptStep, columns: tuple[Column, ...], rows: tuple[Row, ...], tables: Tables) -> Proof:
+    """Raises WarehouseQueryError if the table does not fit at all."""
+    definition, name = step.definition, step.instance.table_name
+    if columns != physical_columns(definition):
+        words = f"table {name} does not have the columns of {definition.label}; it is not adopted"
+        raise WarehouseQueryError(words, definition_id=definition.id)
+    keys = [row[: len(definition.attributes) + (definition.partition is not None)] for row in rows]
+    if len(set(keys)) != len(keys):
+        repeated = len(keys) - len(set(keys))
+        words = f"table {name} has {repeated:,} keys with more than one row; it is not adopted"
+        raise WarehouseQueryError(words, definition_id=definition.id)
+    bound = bind(definition, tables)
+    if bound.failure is not None:
+        raise WarehouseQueryError(bound.failure.message, definition_id=definition.id)
+    computation = Computation(definition, tables)
+    sources, tokens = source_tokens(definition, bound, tables), dict(period_tokens(definition, bound, tables))
+    recomputed = {each.period: each.content for each in contents(definition, computation.grouped())}
+    by_period: dict[Period, list[Row]] = {}
+    for row in rows:
+        by_period.setdefault(computation.period(row), []).append(row)
+    written = []
+    for each in contents(definition, by_period):
+        equal = each.content == recomputed.get(each.period) and each.period in tokens
+        token = tokens[each.period] if equal else unverified_token(each.rows)
+        written.append(PartitionWrite(each.period, each.rows, token, each.content))
+    if any(each.token == unverified_token(each.rows) for each in written):
+        sources = tuple((key, unverified_token(0)) for key, _ in sources)
+    return Proof(tuple(written), sources)

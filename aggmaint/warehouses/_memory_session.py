@@ -17,7 +17,6 @@ from ..aggregates.observation import (
     DefinitionFacts,
     Failure,
     FailureKind,
-    InstanceRecord,
     ObjectKind,
     Observation,
     TableFacts,
@@ -26,7 +25,7 @@ from ..aggregates.observation import (
 )
 from ..aggregates.periods import Period
 from ..core.job import Fence
-from ..errors import FenceLostError, ForeignSchemaError, WarehouseError, WarehouseInterruptedError, WarehouseQueryError
+from ..errors import FenceLostError, WarehouseError, WarehouseInterruptedError, WarehouseQueryError
 from ..warehouse import (
     BuildRequest,
     Built,
@@ -39,7 +38,6 @@ from ..warehouse import (
     Staged,
     StageRequest,
     Tick,
-    fence_behind,
 )
 from ._memory_compare import compared
 from ._memory_compute import (
@@ -52,7 +50,8 @@ from ._memory_compute import (
     physical_columns,
     source_tokens,
 )
-from ._memory_schema import SchemaState, Thing, Writer
+from ._memory_schema import MemoryHands, SchemaState, Thing
+from .bookkeeping import Bookkeeper
 
 if TYPE_CHECKING:
     from .memory import MemoryWarehouse
@@ -103,8 +102,8 @@ class MemorySession:
             self._schema.org_id,
             control=control,
             reader=None if reader is None else (reader.generation, reader.number),
-            instances=_instances(state),
-            records=tuple(sorted(state.records.values(), key=lambda each: each.definition_id)),
+            instances=state.in_order(),
+            records=state.records_in_order(),
             objects=objects,
         )
         facts = {each.id: self._facts(each, base, state, tables, sick, say) for each in definitions}
@@ -199,18 +198,9 @@ class MemorySession:
             raise FenceLostError("this session is read-only, or closed; open another one to write")
         with self._warehouse.lock:
             draft = self._warehouse.schemas.get(self._schema.name, SchemaState()).copy()
-            control = self._required(draft)
-            if control is not None and seen is None and not anyway:
+            self._required(draft)
+            if not draft.claim(self._schema, fence, seen, anyway=anyway):
                 return False
-            if control is not None and (control.generation, control.fence) >= (fence.generation, fence.number):
-                raise FenceLostError(fence_behind(self._schema.name, control, fence))
-            if control is not None and not anyway and seen is not None and control.touch != seen.touch:
-                return False
-            touch = 1 if control is None else control.touch + 1
-            build = "" if control is None else control.build
-            draft.control = ControlState(
-                self._schema.installation, self._schema.org_id, fence.generation, fence.number, touch, True, build
-            )
             for thing in list(draft.things.values()):
                 draft.put(evolve(thing, tag=self._taken_over(thing.tag)))
             self._step("claim")
@@ -220,20 +210,11 @@ class MemorySession:
 
     def _transaction(self, build_id: str, work: Callable[[SchemaState], Any]) -> Any:
         """One guarded transaction over a draft."""
-        fence = self._fence
-        if fence is None or self._closed:
+        if self._fence is None or self._closed:
             raise FenceLostError("this session holds no claim; claim before you write")
         with self._warehouse.lock:
             draft = self._warehouse.schemas[self._schema.name].copy()
-            control = draft.control
-            holder = (self._schema.installation, self._schema.org_id, fence.generation, fence.number, True)
-            if control is None or holder != (
-                *(control.installation, control.org_id, control.generation, control.fence, control.open),
-            ):
-                raise FenceLostError(
-                    f"job fence {fence.generation}.{fence.number} no longer holds schema {self._schema.name}; rolled back"
-                )
-            draft.control = evolve(control, touch=control.touch + 1, build=build_id)
+            draft.guard(self._schema, self._fence, build_id)
             self._step("guard")
             answer = work(draft)
             self._step("commit")
@@ -246,12 +227,7 @@ class MemorySession:
         say = self._begin(tick)
         tables = self._tables()
 
-        def intents(draft: SchemaState) -> None:
-            writer = Writer(draft, self._schema, tables, self._stages)
-            for request in requests:
-                writer.begin(request, at)
-
-        self._transaction("", intents)
+        self._transaction("", lambda draft: draft.intend(requests, at))
         made = [self._build_one(request, tables, say) for request in requests]
         with self._warehouse.lock:
             draft = self._warehouse.schemas[self._schema.name].copy()
@@ -285,7 +261,8 @@ class MemorySession:
         tables = self._tables()
 
         def work(draft: SchemaState) -> None:
-            Writer(draft, self._schema, tables, self._stages).apply(publication, at, build_id)
+            hands = MemoryHands(draft, tables, self._stages)
+            Bookkeeper(draft, self._schema, hands).apply(publication, at, build_id)
 
         self._transaction(build_id, work)
         if isinstance(publication, Refresh) and publication.staged is not None:
@@ -302,15 +279,9 @@ class MemorySession:
         if self._fence is None:
             return
         with self._warehouse.lock, suppress(WarehouseError):
-            state = self._warehouse.schemas.get(self._schema.name, SchemaState())
-            control = state.control
-            if control is not None and (control.generation, control.fence) == (
-                self._fence.generation,
-                self._fence.number,
-            ):
-                draft = state.copy()
-                draft.control = evolve(control, open=False)
-                self._warehouse.schemas[self._schema.name] = draft
+            draft = self._warehouse.schemas.get(self._schema.name, SchemaState()).copy()
+            draft.release(self._fence)
+            self._warehouse.schemas[self._schema.name] = draft
 
     # -- parts ------------------------------------------------------------------------------------------------------------
 
@@ -344,18 +315,7 @@ class MemorySession:
 
     def _required(self, state: SchemaState) -> ControlState | None:
         """The control row, if it is ours. Raises ForeignSchemaError."""
-        control, where = state.control, f"schema {self._schema.name}"
-        if control is None:
-            return None
-        if control.installation not in (self._schema.installation, self._schema.adopt_from):
-            raise ForeignSchemaError(
-                f"{where} belongs to installation {control.installation!r}, not to {self._schema.installation!r}"
-            )
-        if control.org_id != self._schema.org_id:
-            raise ForeignSchemaError(
-                f"{where} belongs to organisation {control.org_id!r}, not to {self._schema.org_id!r}"
-            )
-        return control
+        return state.required(self._schema)
 
     def _taken_over(self, tag: Tag | None) -> Tag | None:
         if tag is not None and tag.installation == self._schema.adopt_from:
@@ -373,10 +333,6 @@ def _objects(state: SchemaState) -> Any:
     from .memory import objects_of
 
     return objects_of(state)
-
-
-def _instances(state: SchemaState) -> tuple[InstanceRecord, ...]:
-    return tuple(sorted(state.instances.values(), key=lambda each: (each.started_at, each.id)))
 
 
 def by_period(definition: AggregateDefinition, table: Thing) -> dict[Period, list[Row]]:
