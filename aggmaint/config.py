@@ -22,6 +22,7 @@ from attrs import fields, frozen
 
 from ._config_reading import Problems, Section
 from ._config_templates import check_template, fill_org, render
+from ._config_warehouses import Warehouses, factory_of, read_warehouse
 from .aggregates.model import (
     AggregateDefinition,
     Attribute,
@@ -40,7 +41,6 @@ from .errors import AggmaintError, ConfigurationError, InvalidDefinitionError, I
 if TYPE_CHECKING:
     from .maintenance import AggregateMaintenance
     from .stores.sqlite import SQLiteStore
-    from .warehouses.duckdb import DuckDBWarehouse
 
 T = TypeVar("T")
 
@@ -49,11 +49,16 @@ CONFIG_NAME: Final = "aggmaint.toml"
 
 @frozen
 class Config:
-    """A valid configuration. Paths are absolute; `{org}` in them is filled in when an organisation is named."""
+    """A valid configuration. Paths are absolute; `{org}` in them is filled in when an organisation is named.
+
+    warehouse_path     of DuckDB files; empty if a factory makes the warehouses.
+    warehouse_factory  `module:callable`; see _config_warehouses.py.
+    """
 
     path: Path
     store_path: Path
     warehouse_path: str
+    warehouse_factory: str | None
     warehouse_create: bool
     hold: Literal["run", "process"]
     installation: str
@@ -111,24 +116,6 @@ class Config:
         return OrgId(org_id)
 
 
-class Warehouses:
-    """The warehouse of an organisation: one object for each file, so that one that is held stays held. For all threads."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._made: dict[str, DuckDBWarehouse] = {}
-
-    def __call__(self, org_id: str) -> "DuckDBWarehouse":
-        from .warehouses.duckdb import DuckDBWarehouse
-
-        config = self._config
-        path = fill_org(config.warehouse_path, org_id, "path")
-        if path not in self._made:
-            made = DuckDBWarehouse(path, hold=config.hold, create=config.warehouse_create)
-            self._made.setdefault(path, made)  # of two threads' the first stays; a warehouse opens nothing by itself
-        return self._made[path]
-
-
 def load_config(path: str | Path, environment: Mapping[str, str] | None = None, *, parse_sql: bool = True) -> Config:
     """Read and check the whole file. Raises ConfigurationError with every problem in `problems`; runs nothing.
 
@@ -162,17 +149,12 @@ def _read(root: Section, place: Path, *, parse_sql: bool) -> Config | None:
     base = place.parent
     store, warehouse, jobs = root.section("store"), root.section("warehouse"), root.section("jobs")
     store_path = base / (store.text("sqlite", "aggmaint.db") or "")
-    warehouse_path = str(base / warehouse.required_text("duckdb", 'name the DuckDB file, e.g. "warehouse.duckdb"'))
-    check_template(warehouse, "duckdb", warehouse_path)
+    warehouse_path, factory, hold, create = read_warehouse(warehouse, base)
     organizations = _organizations(root, base)
     sources = _sources(root, base)
     templates = tuple(_aggregate(section, sources, base) for section in root.sections("aggregate"))
     if not root.raw("aggregate"):
         root.problems.add("aggregate", "there is none; write at least one [[aggregate]]")
-    hold = warehouse.text("hold", "run")
-    if hold not in ("run", "process"):
-        root.problems.add("warehouse.hold", f'{hold!r} must be "run" or "process"')
-    create = warehouse.boolean("create", False)
     jobs_max = jobs.integer("jobs_max", 4)
     if jobs_max < 1:
         root.problems.add("jobs.jobs_max", f"{jobs_max} must be 1 or more")
@@ -184,13 +166,11 @@ def _read(root: Section, place: Path, *, parse_sql: bool) -> Config | None:
     made = tuple(template for template in templates if template is not None)
     _check_organizations(root, organizations, made, warehouse_path)
     if parse_sql and not root.problems.found:
-        _check_sql(root, organizations[0], made)
+        _check_sql(root, organizations[0], made, factory)
     if root.problems.found or settings is None or policy is None:
         return None
-    held: Literal["run", "process"] = "process" if hold == "process" else "run"
-    return Config(
-        place, store_path, warehouse_path, create, held, installation, organizations, made, settings, policy, jobs_max
-    )
+    where = (place, store_path, warehouse_path, factory, create, hold)
+    return Config(*where, installation, organizations, made, settings, policy, jobs_max)
 
 
 def _organizations(root: Section, base: Path) -> tuple[OrgId, ...]:
@@ -382,8 +362,15 @@ def _check_organizations(
             root.problems.add("organizations", exc.message)
 
 
-def _check_sql(root: Section, org_id: OrgId, templates: tuple[AggregateDefinition, ...]) -> None:
-    from .aggregates.check import check_definitions
+def _check_sql(root: Section, org_id: OrgId, templates: tuple[AggregateDefinition, ...], factory: str | None) -> None:
+    from .aggregates.check import DEFAULT_DIALECT, check_definitions
 
+    dialect = DEFAULT_DIALECT
+    if factory is not None:
+        try:
+            dialect = factory_of(factory)(org_id).capabilities.dialect
+        except AggmaintError as problem:
+            root.problems.add("warehouse.factory", problem.message)
+            return
     rendered = [render(template, org_id) for template in templates]
-    root.problems.found.extend(str(problem) for problem in check_definitions(rendered))
+    root.problems.found.extend(str(problem) for problem in check_definitions(rendered, dialect))

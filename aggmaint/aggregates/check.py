@@ -27,8 +27,9 @@ def check_definition(definition: AggregateDefinition, dialect: str = DEFAULT_DIA
         *expression_problems,
     ]
     if not expression_problems:
-        problems.extend(_column_name_problems(definition, dialect))
-        problems.extend(_merge_problems(definition, dialect))
+        refused = tuple(_measure_problems(definition, dialect))
+        problems.extend([*_column_name_problems(definition, dialect), *refused])
+        problems.extend(() if refused else _merge_problems(definition, dialect))
     return tuple(problems)
 
 
@@ -120,6 +121,15 @@ def _column_name_problems(definition: AggregateDefinition, dialect: str) -> Iter
     if partition is not None and not partition.merge and period_is_free(definition, dialect):
         names.append(("partition name", partition.name))
     yield from _name_problems(definition.label, names)
+
+
+def _measure_problems(definition: AggregateDefinition, dialect: str) -> Iterator[Problem]:
+    """Measures that the dialect can not make."""
+    for measure in definition.measures:
+        try:
+            measure_columns(measure, dialect)
+        except ExpressionError as problem:
+            yield Problem(definition.label, f"measure {measure.name!r}", measure.function.value, str(problem))
 
 
 def _merge_problems(definition: AggregateDefinition, dialect: str) -> Iterator[Problem]:

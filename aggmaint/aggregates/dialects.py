@@ -68,6 +68,9 @@ class Dialect(Protocol):
     def value_text(self, expression: str) -> str:
         """Any value as a text; different values of one column give different texts."""
 
+    def ratio(self, total: str, count: str) -> str:
+        """A sum divided by a count, with its fraction whatever the sum's type is; NULL for a count of 0."""
+
     def last(self, value: str, order: str) -> str:
         """An aggregate: the value of the row with the greatest order; of several such rows the greatest value."""
 
@@ -139,6 +142,10 @@ class DuckDBDialect:
     def value_text(self, expression: str) -> str:
         """Any value as a text; different values of one column give different texts."""
         return f"CAST({expression} AS VARCHAR)"
+
+    def ratio(self, total: str, count: str) -> str:
+        """A division; `/` never cuts the fraction off."""
+        return f"{total} / NULLIF({count}, 0)"
 
     def last(self, value: str, order: str) -> str:
         """The value of the row with the greatest order; of several such rows the greatest value."""

@@ -52,7 +52,7 @@ def gate_sql(
     )
     keys = ", ".join(engine.quote(name) for name, _ in grain(definition, dialect))
     grouped = f" GROUP BY {keys}" if keys else ""
-    repeated = f"(SELECT COUNT(*) FROM (SELECT 1 FROM {table}{grouped} HAVING COUNT(*) > 1) AS aggmaint_r)"
+    repeated = f"(SELECT COUNT(*) FROM (SELECT COUNT(*) FROM {table}{grouped} HAVING COUNT(*) > 1) AS aggmaint_r)"
     if periods is None and _counts_rows(definition):
         repeated = "0"
     shown = [f"{outside}, {repeated}"]

@@ -133,7 +133,7 @@ def measure_columns(measure: Measure, dialect: str) -> list[MeasureColumn]:
 def shown_sql(measure: Measure, stored: tuple[str, ...], dialect: str) -> str:
     """What the view shows under the measure's name. `stored`: the SQL of its physical columns, merged or not."""
     if measure.function is MeasureFunction.AVG:
-        return f"{stored[0]} / NULLIF({stored[1]}, 0)"
+        return dialect_of(dialect).ratio(stored[0], stored[1])
     if measure.function is MeasureFunction.APPROX_COUNT_DISTINCT:
         return dialect_of(dialect).sketch_estimate(stored[0])
     return stored[0]

@@ -14,9 +14,10 @@ import click
 from attrs import asdict, frozen
 
 from .._config_templates import fill_org
+from .._config_warehouses import Warehouses
 from ..config import Config, load_config
 from ..errors import AggmaintError, WarehouseBusyError
-from ..warehouse import ManagedSchema
+from ..warehouse import ManagedSchema, Warehouse
 from . import show
 from .exits import Exit
 from .hosting import Reader, make_engine, open_reader
@@ -152,7 +153,12 @@ def _jobs(reader: Reader) -> Iterator[Check]:
 
 
 def _warehouses(config: Config) -> Iterator[Check]:
-    """Each file once. Looking holds it for a moment, and never makes one."""
+    """Each file once. Looking holds it for a moment, and never makes one. Of a factory's warehouses, each once."""
+    if config.warehouse_factory is not None:
+        warehouses = Warehouses(config)
+        made = {id(warehouse): warehouse for warehouse in map(warehouses, config.organizations)}
+        yield from (_opens(each, type(each).__name__) for each in made.values())
+        return
     seen = dict.fromkeys(fill_org(config.warehouse_path, org_id, "path") for org_id in config.organizations)
     for path in seen:
         yield _warehouse(Path(path))
@@ -163,11 +169,14 @@ def _warehouse(path: Path) -> Check:
 
     if not path.exists():
         return Check("warehouse", "warning", f"{path} does not exist (yet)")
-    schema = ManagedSchema("doctor", "doctor", "doctor")
+    return _opens(DuckDBWarehouse(path), str(path))
+
+
+def _opens(warehouse: Warehouse, name: str) -> Check:
     try:
-        DuckDBWarehouse(path).open(schema, read_only=True).close()
+        warehouse.open(ManagedSchema("doctor", "doctor", "doctor"), read_only=True).close()
     except WarehouseBusyError as exc:
         return Check("warehouse", "warning", exc.message)
     except AggmaintError as exc:
         return Check("warehouse", "problem", exc.message)
-    return Check("warehouse", "ok", f"{path} opens")
+    return Check("warehouse", "ok", f"{name} opens")

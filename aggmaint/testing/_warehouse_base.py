@@ -65,7 +65,7 @@ def definition(name: str, **parts: Any) -> AggregateDefinition:
 
 BY_MONTH = definition(
     "by_month",
-    attributes=[Attribute("month", "date_trunc('month', day)"), Attribute("shop")],
+    attributes=[Attribute("shop")],
     measures=[Measure("amount", "sum", "amount"), Measure("n", "count"), Measure("mean", "avg", "qty")],
     partition=PartitionBy("day", "month"),
 )
@@ -77,14 +77,11 @@ BY_REGION = definition(
     measures=[Measure("n", "count")],
     partition=PartitionBy(f"{SALES}.day", "month"),
 )
-BREAKS = definition("breaks", attributes=[Attribute("code", "CAST(code AS INTEGER)")], measures=[Measure("n", "count")])
-"""Breaks on the data as soon as a code is no number."""
-
 ALL = (BY_MONTH, TOTALS, BY_REGION)
 
 
 def canonical(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Rows in one order and spelling, whatever types a warehouse gives."""
+    """Rows in one order and spelling, whatever types and order of columns a warehouse gives."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, datetime):
@@ -95,7 +92,7 @@ def canonical(rows: Sequence[dict[str, Any]]) -> list[str]:
             return float(f"{float(value):.9g}")
         return value
 
-    return sorted(repr({name: plain(value) for name, value in row.items()}) for row in rows)
+    return sorted(repr({name: plain(row[name]) for name in sorted(row)}) for row in rows)
 
 
 def must_show(what: AggregateDefinition, rows: Sequence[BaseRow], shops: Sequence[BaseRow]) -> list[str]:
@@ -164,6 +161,12 @@ class WarehouseSuiteBase:
     @property
     def warehouse(self) -> Warehouse:
         return self.bench.warehouse
+
+    @property
+    def breaks(self) -> AggregateDefinition:
+        """Breaks on the data as soon as a code is no number."""
+        code = Attribute("code", self.bench.breaking)
+        return definition("breaks", attributes=[code], measures=[Measure("n", "count")])
 
     def put(self, rows: Sequence[BaseRow], shops: Sequence[BaseRow] | None = None) -> None:
         """Change the base."""

@@ -17,7 +17,7 @@ from ..aggregates.reasons import Reason
 from ..errors import FenceLostError, WarehouseError, WarehouseQueryError
 from ..warehouse import Failed, Failures, RestoreView, Switch
 from ._expect import equal, holds, present, raises
-from ._warehouse_base import ALL, BASE, BREAKS, BY_MONTH, BY_REGION, TOTALS, WarehouseSuiteBase, canonical
+from ._warehouse_base import ALL, BASE, BY_MONTH, BY_REGION, TOTALS, WarehouseSuiteBase, canonical
 from .clocks import NOON
 
 LOOK_ALIKES = ("as_agg_deadbeef_by_month", "as_agg_00000000_x", "kit__other", "notes")
@@ -45,10 +45,10 @@ class PublishChecks(WarehouseSuiteBase):
     def test_build_is_all_or_none(self) -> None:
         """One that breaks: WarehouseQueryError names it, no table is left of any, the intents stay and can be marked."""
         self.change(0, code="not a number")
-        session = self.claimed(BY_MONTH, BREAKS)
-        requests = self.requests(BY_MONTH, BREAKS)
+        session = self.claimed(BY_MONTH, self.breaks)
+        requests = self.requests(BY_MONTH, self.breaks)
         error = raises(WarehouseQueryError, lambda: session.build(requests, at=self.at()), "a build that breaks")
-        equal(error.definition_id, BREAKS.id, "the definition that is blamed")
+        equal(error.definition_id, self.breaks.id, "the definition that is blamed")
         equal([n for n in self.bench.names(self.schema.name) if n.startswith("as_agg_")], [], "tables that are left")
         ids = sorted(each.id for each in self.observed(BY_MONTH).instances)
         equal(ids, sorted(each.instance_id for each in requests), "intents that are left")

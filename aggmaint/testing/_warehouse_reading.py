@@ -19,7 +19,7 @@ from ..aggregates.source import Source
 from ..errors import WarehouseInterruptedError, WarehouseQueryError
 from ..warehouse import Capabilities, CompareRequest, DifferenceKind, StageRequest
 from ._expect import equal, holds, present, raises
-from ._warehouse_base import ALL, BASE, BREAKS, BY_MONTH, BY_REGION, TOTALS, WarehouseSuiteBase, definition
+from ._warehouse_base import ALL, BASE, BY_MONTH, BY_REGION, TOTALS, WarehouseSuiteBase, definition
 from .clocks import NOON
 
 PROVED = frozenset({"dialect", "engine", "snapshot_reads", "interrupts", "source_tokens"})
@@ -133,9 +133,9 @@ class ReadingChecks(WarehouseSuiteBase):
         """A definition with an unknown column, one without its source and one that breaks on the data stop no other."""
         unknown = definition("unknown", attributes=[Attribute("x", "no_such_column")], measures=[Measure("n", "count")])
         gone = definition("gone", source=Source(table="no_such_table"), measures=[Measure("n", "count")])
-        self.ready(BY_MONTH, BREAKS)
+        self.ready(BY_MONTH, self.breaks)
         self.change(0, code="not a number", qty=3)
-        found = self.observed(BY_MONTH, unknown, gone, BREAKS)
+        found = self.observed(BY_MONTH, unknown, gone, self.breaks)
         kinds = {each.id: found.definitions[each.id].failure for each in (BY_MONTH, unknown, gone)}
         equal(kinds[BY_MONTH.id], None, "the failure of a sound definition")
         equal(present(kinds[unknown.id], "a failure").kind, FailureKind.DEFINITION, "an unknown column")
@@ -196,16 +196,17 @@ class ReadingChecks(WarehouseSuiteBase):
 
     def test_stage_is_all_or_none_and_names_the_culprit(self) -> None:
         """WarehouseQueryError with `definition_id`; nothing of a stage is ever seen in the schema."""
-        self.ready(BY_MONTH, BREAKS)
+        self.ready(BY_MONTH, self.breaks)
         names = self.bench.names(self.schema.name)
         self.change(0, code="not a number", qty=3)
         session = self.open()
         session.observe([BY_MONTH], sick={})
         requests = [
-            StageRequest(each, tuple(p.period for p in self.active(each).partitions)) for each in (BY_MONTH, BREAKS)
+            StageRequest(each, tuple(p.period for p in self.active(each).partitions))
+            for each in (BY_MONTH, self.breaks)
         ]
         error = raises(WarehouseQueryError, lambda: session.stage(requests), "staging what breaks on the data")
-        equal(error.definition_id, BREAKS.id, "the definition that is blamed")
+        equal(error.definition_id, self.breaks.id, "the definition that is blamed")
         session.observe([BY_MONTH], sick={})
         session.stage(requests[:1])
         session.close()
@@ -240,13 +241,13 @@ class ReadingChecks(WarehouseSuiteBase):
 
     def test_compare_says_why_it_could_not(self) -> None:
         """Nothing in service, or a query that breaks: a `problem` in the answer, no exception."""
-        self.ready(BREAKS)
+        self.ready(self.breaks)
         session = self.open(read_only=True)
         holds(session.compare(BY_MONTH).problem, "an aggregate without a table in service has a problem")
         self.change(0, code="not a number")
-        found = session.compare(BREAKS)
+        found = session.compare(self.breaks)
         holds(found.problem and not found.equal, "a recomputation that breaks off is a problem")
-        holds(self.open(read_only=True).observe([BREAKS], sick={}), "and the warehouse can be read on")
+        holds(self.open(read_only=True).observe([self.breaks], sick={}), "and the warehouse can be read on")
 
     def test_interrupt_breaks_a_verb_off(self) -> None:
         """With `interrupts`: the verb that runs, or the next, raises WarehouseInterruptedError; the session lives on."""

@@ -16,6 +16,7 @@ from ..warehouses.memory import MemoryWarehouse
 
 BaseRow = Mapping[str, Any]
 
+BREAKING = "CAST(code AS INTEGER)"
 SALES, SHOPS = "kit_sales", "kit_shops"
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     SALES: {"day": "DATE", "shop": "VARCHAR", "amount": "DECIMAL(12, 2)", "qty": "INTEGER", "code": "VARCHAR"},
@@ -28,6 +29,9 @@ class WarehouseBench(Protocol):
     """A warehouse on a bench. Everything but `warehouse` is done past it, as its host, a reader or a stranger would."""
 
     warehouse: Warehouse
+
+    breaking: str
+    """An expression over the text `code` that breaks off when it is no number, in the warehouse's dialect."""
 
     def put(self, table: str, rows: Sequence[BaseRow]) -> None:
         """Give a base table (see COLUMNS) exactly these rows, in one transaction, in this order."""
@@ -52,6 +56,8 @@ class WarehouseBench(Protocol):
 
 class MemoryBench:
     """MemoryWarehouse on a bench."""
+
+    breaking = BREAKING
 
     def __init__(self, warehouse: MemoryWarehouse | None = None) -> None:
         self.memory = warehouse or MemoryWarehouse()
@@ -95,7 +101,12 @@ class SqlBench:
     run      see Run. The bench runs BEGIN TRANSACTION and COMMIT with it.
     watching sets the function that the warehouse calls before each of its statements; None if it has no such thing.
     closing  called at the end.
+
+    An engine without CREATE SCHEMA or information_schema overrides `make_schema` and `kinds`; one whose casts never fail,
+    `breaking`.
     """
+
+    breaking = BREAKING
 
     def __init__(
         self,
@@ -113,6 +124,17 @@ class SqlBench:
         for table, columns in COLUMNS.items():
             listed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
             run(f"CREATE TABLE {table} ({listed})")
+
+    def make_schema(self, schema: str) -> None:
+        """Make a schema if there is none."""
+        self._run(f"CREATE SCHEMA IF NOT EXISTS {self._dialect.quote(schema)}")
+
+    def kinds(self, schema: str) -> dict[str, str]:
+        """TABLE or VIEW, by the name of what is in a schema."""
+        sql = (
+            f"SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = {self._literal(schema)}"
+        )
+        return {str(name): "VIEW" if kind == "VIEW" else "TABLE" for name, kind in self._run(sql)[1]}
 
     def _reference(self, schema: str, name: str) -> str:
         return f"{self._dialect.quote(schema)}.{self._dialect.quote(name)}"
@@ -134,7 +156,7 @@ class SqlBench:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def plant(self, schema: str, name: str, rows: Sequence[BaseRow], *, view: bool = False) -> None:
-        self._run(f"CREATE SCHEMA IF NOT EXISTS {self._dialect.quote(schema)}")
+        self.make_schema(schema)
         selects = (
             "SELECT " + ", ".join(f"{self._literal(value)} AS {self._dialect.quote(key)}" for key, value in row.items())
             for row in rows
@@ -144,16 +166,12 @@ class SqlBench:
         )
 
     def drop(self, schema: str, name: str) -> None:
-        _, rows = self._run(
-            f"SELECT table_type FROM information_schema.tables WHERE table_schema = {self._literal(schema)} "
-            f"AND table_name = {self._literal(name)}"
-        )
-        for (kind,) in rows:
-            self._run(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {self._reference(schema, name)}")
+        kind = self.kinds(schema).get(name)
+        if kind is not None:
+            self._run(f"DROP {kind} {self._reference(schema, name)}")
 
     def names(self, schema: str) -> set[str]:
-        sql = f"SELECT table_name FROM information_schema.tables WHERE table_schema = {self._literal(schema)}"
-        return {str(row[0]) for row in self._run(sql)[1]}
+        return set(self.kinds(schema))
 
     def watch(self, before: Callable[[str], None] | None) -> bool:
         if self._watching is not None:
@@ -173,5 +191,5 @@ class SqlBench:
             case int() | Decimal():
                 return str(value)
             case datetime.date():
-                return f"DATE '{value.isoformat()}'"
+                return self._dialect.date(value.isoformat())
         return self._dialect.text(str(value))

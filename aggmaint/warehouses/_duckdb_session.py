@@ -17,7 +17,7 @@ from typing import TypeVar
 from ..aggregates.decisions import ForgetStep
 from ..aggregates.looking import Hints
 from ..aggregates.model import AggregateDefinition
-from ..aggregates.observation import ControlState, Observation
+from ..aggregates.observation import ControlState, Observation, active_instance
 from ..aggregates.sql import rows_of_periods_sql, select_sql
 from ..core.job import Fence
 from ..errors import FenceLostError, GateError, WarehouseError, WarehouseQueryError, WarehouseUnavailableError
@@ -37,7 +37,6 @@ from ..warehouse import (
 )
 from ._duckdb_adopt import take_over
 from ._duckdb_bind import DIALECT, bound_parameters
-from ._duckdb_compare import compared
 from ._duckdb_connection import ConflictError, Connection
 from ._duckdb_gate import require_gate
 from ._duckdb_ledger import Ledger
@@ -45,6 +44,7 @@ from ._duckdb_observe import Observer
 from ._duckdb_shared import Shared
 from ._duckdb_tokens import BrokenQueryError, broke_off
 from ._duckdb_writer import Writer, intent_of
+from .checking import compared, not_compared
 
 T = TypeVar("T")
 
@@ -133,9 +133,10 @@ class DuckDBSession:
         self._end_snapshot()
         self._connection.begin()
         try:
-            return compared(self._connection, self._ledger, definition, what)
+            active = active_instance(definition.id, self._ledger.instances() if self._ledger.exists() else ())
+            return compared(self._connection.run, definition, active, what, self._ledger.table, DIALECT)
         except WarehouseQueryError as problem:
-            return Difference(definition.id, definition.label, 0, 0, 0, 0, 0, broke_off(problem))
+            return not_compared(definition, broke_off(problem))
         finally:
             self._connection.rollback()
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from aggmaint._config_warehouses import Warehouses
 from aggmaint.aggregates.naming import schema_name
-from aggmaint.config import Config, Warehouses, load_config
+from aggmaint.config import Config, load_config
 from aggmaint.errors import ConfigurationError, InvalidDefinitionError
 
 GOOD = """
