@@ -204,7 +204,8 @@ class MaintenanceRun:
             shown = ", ".join(keys[:3]) + (", …" if keys[3:] else "")
             detail = f"{step.definition.label}: {len(keys)} {'partition' if len(keys) == 1 else 'partitions'} ({shown})"
             self._context.progress("compute", done=index, total=len(steps), detail=detail)
-            rows = self._session.stage([StageRequest(step.definition, tuple(wanted_periods(step)))])[0]
+            ahead = tuple(StageRequest(each.definition, tuple(wanted_periods(each))) for each in steps[index + 1 :])
+            rows = self._session.stage([StageRequest(step.definition, tuple(wanted_periods(step)), ahead)])[0]
             staged[step.definition.id] = rows
             purse.spend(len(rows.contents), sum(each.rows for each in rows.contents))
         return plan, staged

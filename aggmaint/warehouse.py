@@ -84,10 +84,14 @@ Tick = Callable[[str], None]
 
 @frozen
 class StageRequest:
-    """Periods of an aggregate to compute, aside."""
+    """Periods of an aggregate to compute, aside.
+
+    `ahead`: what will probably be asked next, from the same snapshot. A warehouse may read the source once for all of them.
+    """
 
     definition: AggregateDefinition
     periods: tuple[Period, ...]
+    ahead: "tuple[StageRequest, ...]" = ()
 
 
 @frozen

@@ -95,10 +95,12 @@ def light_sql(source_sql: str, column: str, kind: str, cut: tuple[str, Partition
 
 @frozen
 class Touched:
-    """What a light pass found: the periods in which something may have changed, and in words how the promise was broken."""
+    """What a light pass found: the periods in which something may have changed, in words how the promise was broken, and
+    how many rows each period has now (those that are gone: none)."""
 
     periods: frozenset[Period]
     broken: str | None
+    rows: Mapping[Period, int]
 
 
 def read_light(
@@ -114,7 +116,9 @@ def read_light(
     before = {each.period: token_rows(each.token) for each in published}
     touched = {period for period, (count, tail) in now.items() if tail or before.get(period) != count}
     touched |= before.keys() - now.keys()
-    return Touched(frozenset(touched), broken_promise(source, before, {period: n for period, (n, _) in now.items()}))
+    counted = {period: n for period, (n, _) in now.items()}
+    broken = broken_promise(source, before, counted)
+    return Touched(frozenset(touched), broken, {**dict.fromkeys(before, 0), **counted})
 
 
 def broken_promise(source: Source, before: Mapping[Period, int], now: Mapping[Period, int]) -> str | None:

@@ -114,6 +114,7 @@ def period_literals(periods: Sequence[Period], partition: PartitionBy, engine: D
     return [literal(each.starts_on) for each in periods if each.starts_on is not None]
 
 
+@lru_cache(maxsize=4096)
 def source_sql(source: Source, dialect: str) -> str:
     """The source as something to select from, its filter applied. Raises ExpressionError if the table name is not one."""
     engine = dialect_of(dialect)

@@ -26,13 +26,13 @@ from ._duckdb_ledger_rows import instance_of, measures_text, read, stored, text
 from ._duckdb_ledger_schema import (
     CONTROL,
     DEFINITION,
+    EVIDENCE,
     INSTANCE,
     LEDGER_VERSION,
     OLDEST,
     PARTITION,
     SOURCE,
     TABLES,
-    ledger_tables,
     migrate_ledger,
 )
 from ._duckdb_records import read_records, replace_records
@@ -141,21 +141,38 @@ class Ledger:
 
     def read_control(self) -> tuple[ControlState, int]:
         """The control row, and the ledger's version. Raises ForeignSchemaError, also for a newer version."""
+        return self.look(())[:2]
+
+    def look(self, tables: Iterable[str]) -> tuple[ControlState, int, tuple[Any, ...]]:
+        """The control row, the ledger's version, and evidence of what it and these of its tables hold: see EVIDENCE.
+
+        One statement, since planning is what such small reads cost. Raises ForeignSchemaError, also for a newer version.
+        """
+        hashes = " UNION ALL ".join(
+            f"SELECT HASH({EVIDENCE[name]}, {number}) AS aggmaint_h FROM {self.table(name)}"
+            for number, name in enumerate(tables)
+        )
+        evidence = f"(SELECT [COUNT(*), SUM(aggmaint_h)] FROM ({hashes}))" if hashes else "NULL"
         rows = self._connection.run(
-            f"SELECT installation, org, generation, fence, touch, open, build, version FROM {self.table(CONTROL)}"
+            "SELECT installation, org, generation, fence, touch, open, build, version, "
+            f"{evidence} FROM {self.table(CONTROL)}"
         )
         where = f"schema {self._schema.name}"
         if len(rows) != 1:
             raise ForeignSchemaError(
                 f"{where} has {len(rows)} control rows instead of one; somebody changed the ledger"
             )
-        *values, version = rows[0]
+        *values, version, found = rows[0]
+        state = ControlState(*values)
+        self._require_ours(where, state, version)
+        return state, version, (state, version, *(found or ()))
+
+    def _require_ours(self, where: str, state: ControlState, version: int) -> None:
         if not 1 <= version <= LEDGER_VERSION:
             raise ForeignSchemaError(
                 f"{where} has ledger version {version}, which a newer aggmaint wrote (this one knows {LEDGER_VERSION}); "
                 "upgrade with: pip install -U aggmaint. Nothing was changed"
             )
-        state = ControlState(*values)
         if state.installation not in (self._schema.installation, self._schema.adopt_from):
             raise ForeignSchemaError(
                 f"{where} belongs to installation {state.installation!r}, not to {self._schema.installation!r}; "
@@ -166,16 +183,6 @@ class Ledger:
             raise ForeignSchemaError(
                 f"{where} belongs to organisation {state.org_id!r}, not to {self._schema.org_id!r}"
             )
-        return state, version
-
-    def fingerprint(self, version: int) -> tuple[Any, ...]:
-        """Numbers of rows and hash sums of the ledger's tables: equal ones have the same records."""
-        parts = (
-            f"(SELECT [COUNT(*), SUM(HASH(aggmaint_l))] FROM {self.table(name)} AS aggmaint_l)"
-            for name in sorted(ledger_tables(version) - {CONTROL})
-        )
-        (row,) = self._connection.run(f"SELECT {', '.join(parts)}")
-        return (version, *row)
 
     def instances(self) -> tuple[InstanceRecord, ...]:
         """All instances with their partitions and source tokens, in one order."""

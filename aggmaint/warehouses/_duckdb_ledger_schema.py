@@ -40,6 +40,15 @@ TABLES = {
     ),
 }
 
+EVIDENCE = {
+    INSTANCE: "id, status, table_name, build_id, row_count",
+    PARTITION: "instance_id, period_key, row_count, token, content",
+    SOURCE: "instance_id, source_key, token",
+    DEFINITION: "definition_id, use_count, deactivated_at",
+}
+"""What is hashed to see that a table is as it was. The control row is looked at as well, and each transaction of ours
+changes it: so it is only a stranger's change that shows here."""
+
 
 def ledger_tables(version: int) -> set[str]:
     """The tables that a ledger of this version has."""

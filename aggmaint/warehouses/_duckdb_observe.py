@@ -90,6 +90,7 @@ class Observer:
         read_anew = False
         while True:
             self._connection.begin()
+            self.tokens.begin()
             try:
                 look = _Look(definitions, broken, unreadable, tick, hints)
                 return self._snapshot(look, reader)
@@ -101,7 +102,6 @@ class Observer:
                 self._shared.changed(self._schema.name)  # the ledger is not as the shared catalogue has it
             except BrokenQueryError as found:
                 self._connection.rollback()
-                self.tokens.computed.clear()
                 if found.instance_id:
                     unreadable[found.instance_id] = found.problem.message
                 elif found.scan is not None:
@@ -132,10 +132,10 @@ class Observer:
 
     def _with_ledger(self, base: Observation) -> Observation:
         """And what the ledger holds. Where tables of it are gone nothing is known: only adopting goes on from there."""
-        control, version = self._ledger.read_control()
-        missing = ledger_tables(version) - {each.name for each in base.objects}
+        there = {each.name for each in base.objects}
+        control, version, evidence = self._ledger.look(sorted((there & set(LEDGER_TABLES)) - {CONTROL}))
+        missing = ledger_tables(version) - there
         if not missing:
-            evidence = self._ledger.fingerprint(version)
             known = self._shared.ledgers.get(self._schema, evidence)
             if known is None:
                 read = self._ledger.read_into(base, control, version)

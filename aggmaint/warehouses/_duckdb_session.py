@@ -2,23 +2,21 @@
 
 Theory of operation
 -------------------
-`observe` leaves its transaction open as the snapshot; `stage` computes into TEMP tables of this connection in that same
-transaction, which vanish by themselves when the connection closes: nothing of a stage is ever left behind. `build` writes
-its intents first (guarded), then makes tables in one transaction together with reading the tokens. `publish` is one guarded
-transaction: guard, comparison with what the plan saw, data, ledger, view. A conflict (two writers of the control row at
-once) is raised by DuckDB at once, for the later one; it is retried a few times with growing pauses, with the same stage.
+`observe` leaves its transaction open as the snapshot; `stage` computes in that same transaction (`_duckdb_stage.py`).
+`build` writes its intents first (guarded), then makes tables in one transaction together with reading the tokens. `publish`
+is one guarded transaction: guard, comparison with what the plan saw, data, ledger, view. A conflict (two writers of the
+control row at once) is raised by DuckDB at once, for the later one; it is retried a few times with growing pauses, with the
+same stage.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from itertools import count
 from typing import TypeVar
 
 from ..aggregates.decisions import ForgetStep
 from ..aggregates.looking import Hints
 from ..aggregates.model import AggregateDefinition
 from ..aggregates.observation import ControlState, Observation, active_instance
-from ..aggregates.sql import rows_of_periods_sql, select_sql
 from ..core.job import Fence
 from ..errors import FenceLostError, GateError, WarehouseError, WarehouseQueryError, WarehouseUnavailableError
 from ..warehouse import (
@@ -36,12 +34,12 @@ from ..warehouse import (
     fence_behind,
 )
 from ._duckdb_adopt import take_over
-from ._duckdb_bind import DIALECT, bound_parameters
+from ._duckdb_bind import DIALECT
 from ._duckdb_connection import ConflictError, Connection
-from ._duckdb_gate import require_gate
 from ._duckdb_ledger import Ledger
 from ._duckdb_observe import Observer
 from ._duckdb_shared import Shared
+from ._duckdb_stage import Stager
 from ._duckdb_tokens import BrokenQueryError, broke_off
 from ._duckdb_writer import Writer, intent_of
 from .checking import compared, not_compared
@@ -73,11 +71,11 @@ class DuckDBSession:
         self._ledger = Ledger(connection, schema)
         self._observer = Observer(connection, self._ledger, schema, engine, shared)
         self._writer = Writer(connection, self._ledger, schema, self._observer, engine)
+        self._stager = Stager(connection, self._observer)
         self._shared = shared
         self._pause = pause
         self._on_close = on_close
         self._fence: Fence | None = None
-        self._stages = count(1)
         self._closed = False
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -92,41 +90,21 @@ class DuckDBSession:
         hints: Hints | None = None,
     ) -> Observation:
         self._end_snapshot()
-        return self._observer.observe(definitions, reader, sick, tick or _silent, hints or Hints())
+        observation = self._observer.observe(definitions, reader, sick, tick or _silent, hints or Hints())
+        self._stager.facts = observation.definitions
+        return observation
 
     def stage(self, requests: Sequence[StageRequest], *, tick: Tick | None = None) -> tuple[Staged, ...]:
         staged = []
         for request in requests:
             (tick or _silent)(request.definition.label)
-            handle = f"temp.aggmaint_stage_{next(self._stages)}"
-            try:
-                self._compute(request, handle)
-                contents = self._observer.contents_of(request.definition, handle)
-                columns = self._observer.tokens.bound[request.definition.id].columns
-                require_gate(self._connection, request.definition, handle, columns, request.periods)
-                self._observer.require_files(request.definition)
-            except GateError:
-                self._connection.rollback()
-                raise
-            except WarehouseQueryError as problem:
-                self._connection.rollback()
-                raise WarehouseQueryError(broke_off(problem), definition_id=request.definition.id) from problem
-            staged.append(Staged(handle, contents))
+            staged.append(self._stager.stage(request))
         return tuple(staged)
-
-    def _compute(self, request: StageRequest, handle: str) -> None:
-        """The rows of a stage: those that the observation computed already, if it did, else from the sources."""
-        computed = self._observer.tokens.computed.get(request.definition.id)
-        if computed is not None:
-            where = rows_of_periods_sql(request.periods, request.definition.partition, DIALECT)
-            self._connection.run(f"CREATE TEMP TABLE {handle} AS SELECT * FROM {computed} WHERE {where}")
-            return
-        sql = select_sql(request.definition, DIALECT, request.periods)
-        self._connection.run(f"CREATE TEMP TABLE {handle} AS {sql}", bound_parameters(request.definition))
 
     def _end_snapshot(self) -> None:
         """Commit what `observe` began: it read only, and stages are to outlive it."""
         if self._connection.in_transaction:
+            self._observer.tokens.slices.drop()
             self._connection.commit()
 
     def compare(self, definition: AggregateDefinition, what: CompareRequest = CompareRequest()) -> Difference:  # noqa: B008 - frozen

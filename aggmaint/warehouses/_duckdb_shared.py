@@ -6,11 +6,12 @@ Nothing here is ever believed without a look. Each thing is kept with the eviden
 only where that evidence was read anew and is equal:
 
 * how a definition binds: with the columns of its sources;
-* the ledger's records: with a fingerprint of the ledger's tables;
-* the catalogue of the whole database has no evidence. DuckDB lists objects in a time that grows with all of the file's
-  (55 ms at 4,000 tables, whatever the filter), so where there are many and listing them is slow, one reading serves the
-  observations of all organisations, for as long as keeps reading it below a twentieth of the time. A schema that we
-  changed is read anew. A small database is listed each time, however slow a busy machine makes that.
+* the ledger's records: with the control row, which each transaction of ours changes, and a fingerprint of its tables;
+* the catalogue of the whole database has no evidence. DuckDB lists the objects of one schema in a time that grows with all
+  of the file's (5 ms at 6,000, whatever the filter). So where there are many, and single listings have taken as long
+  together as listing all would, all are listed once, and that serves the observations of all organisations for as long
+  as keeps listing below a twentieth of the time. Who runs seldom never pays for listing all. A schema that we changed is
+  read anew. A small database is listed each time, however slow a busy machine makes that.
   So in a file of thousands of tables a stranger's object, or a comment that a stranger changed, may be seen seconds later.
   It is only ever reported; whatever drops or replaces an object reads its tag at that moment, and a table that is gone or
   altered breaks or betrays itself when its contents are compared.
@@ -33,14 +34,15 @@ SourceToken = Callable[[Source, Callable[[str], list[Row]]], str | None]
 
 V = TypeVar("V")
 
-SLOW_S = 0.02
-"""A catalogue that takes longer to list is shared."""
-
 SHARED_FROM = 1000
-"""… if it has so many tables and views."""
+"""A catalogue of so many tables and views is shared."""
 
 SHARED_FOR = 20.0
-"""For how many times as long as its reading took a catalogue serves."""
+"""For how many times as long as its reading took a catalogue serves. One that is too small is not sized again until single
+listings have taken as long together."""
+
+SINGLE_LISTINGS = 30.0
+"""For how many single listings' time all are listed for the first time."""
 
 REMEMBERED_MAX = 20_000
 """Things of one kind; beyond that all of them are forgotten."""
@@ -91,20 +93,34 @@ class Shared:
     _catalogue: Catalogue | None = None
     _changed: set[str] = field(factory=set)
     _clock: Callable[[], float] = time.monotonic
+    _spent_s: float = 0.0
+    _due_s: float | None = None
+    """When single listings have taken so long (`_spent_s`), all are listed."""
 
     def listed(self, schema: str, read: Callable[[str | None], Mapping[str, Listed]]) -> Listed:
         """What is in a schema. `read` lists one, or all for None, by name."""
-        known, now_s = self._catalogue, self._clock()
-        if known is not None and schema not in self._changed and now_s - known.read_s < SHARED_FOR * known.took_s:
+        known, began_s = self._catalogue, self._clock()
+        if known is not None and began_s - known.read_s >= SHARED_FOR * known.took_s:
+            known = self._catalogue = None
+        if known is not None and schema not in self._changed:
             return known.schemas.get(schema, Listed())
-        own = read(schema)
-        if self._clock() - now_s > SLOW_S and (known is None or now_s - known.read_s >= SHARED_FOR * known.took_s):
-            self._changed.clear()
-            began_s = self._clock()
-            everything = read(None)
-            large = sum(len(each.objects) for each in everything.values()) >= SHARED_FROM
-            self._catalogue = Catalogue(everything, began_s, self._clock() - began_s) if large else None
-        return own.get(schema, Listed())
+        own = read(schema).get(schema, Listed())
+        took_s = self._clock() - began_s
+        self._spent_s += took_s
+        if self._due_s is None:
+            self._due_s = SINGLE_LISTINGS * took_s
+        if known is None and self._spent_s >= self._due_s:
+            self._read_all(read)
+        return own
+
+    def _read_all(self, read: Callable[[str | None], Mapping[str, Listed]]) -> None:
+        self._changed.clear()
+        began_s = self._clock()
+        everything = read(None)
+        took_s = self._clock() - began_s
+        large = sum(len(each.objects) for each in everything.values()) >= SHARED_FROM
+        self._catalogue = Catalogue(everything, began_s, took_s) if large else None
+        self._spent_s, self._due_s = 0.0, took_s if large else SHARED_FOR * took_s
 
     def changed(self, schema: str) -> None:
         """Objects of this schema were made, replaced or dropped by us."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from ..aggregates.declared import (
     MARK_PARAMETER,
@@ -43,6 +43,7 @@ from ..aggregates.scans import (
     source_identity,
     widened,
 )
+from ..aggregates.slices import cut_of, same_rows, worth_slicing
 from ..aggregates.sql import select_sql
 from ..aggregates.tokens import TokenKind, snapshot_token, token_kind
 from ..errors import WarehouseError, WarehouseQueryError
@@ -50,6 +51,7 @@ from ..warehouse import Tick
 from ._duckdb_bind import DIALECT, Bound, bound_parameters
 from ._duckdb_connection import Connection, Row
 from ._duckdb_shared import SourceToken
+from ._duckdb_slices import Slices
 
 Served = tuple[AggregateDefinition, InstanceRecord]
 
@@ -89,6 +91,15 @@ class TokenReader:
     bound: dict[str, Bound] = field(factory=dict)
     computed: dict[str, str] = field(factory=dict)
     _numbers: "count[int]" = field(factory=count)
+    slices: Slices = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.slices = Slices(self._connection)
+
+    def begin(self) -> None:
+        """A transaction begins: what one before it kept is gone, if it was rolled back, and of no use."""
+        self.computed.clear()
+        self.slices.forget()
 
     # -- sources as a whole -------------------------------------------------------------------------------------------
 
@@ -169,7 +180,7 @@ class TokenReader:
     def facts(self, served: Sequence[Served], answers: Answers, hints: Hints, tick: Tick) -> dict[str, DefinitionFacts]:
         """What is found of each definition's sources. `answers`: from `current`."""
         found: dict[str, DefinitionFacts] = {}
-        passes: dict[Any, list[Row]] = {}
+        passes = _LightPasses()
         full: list[AggregateDefinition] = []
         part: list[AggregateDefinition] = []
         for definition, instance in served:
@@ -184,6 +195,7 @@ class TokenReader:
             elif facts.looked:
                 part.append(definition)
         answers.update(self.scan([_periods_request(self.bound[each.id]) for each in full], tick))
+        self._slice(part, found, passes.counted)
         answers.update(self._scan_periods(part, found, tick))
         for definition, _ in served:
             tokens = answers.get((definition.id, PERIODS_KEY))
@@ -198,7 +210,7 @@ class TokenReader:
         instance: InstanceRecord,
         answers: Answers,
         hints: Hints,
-        passes: dict[Any, list[Row]],
+        passes: "_LightPasses",
     ) -> DefinitionFacts:
         """The facts without tokens yet: why, and at which periods, must be looked."""
         tokens = self.source_tokens(definition, answers)
@@ -223,12 +235,9 @@ class TokenReader:
         definition: AggregateDefinition,
         instance: InstanceRecord,
         marked: frozenset[Period] | None,
-        passes: dict[Any, list[Row]],
+        passes: "_LightPasses",
     ) -> Touched | None:
-        """The periods of a declared source that may have changed; None if all must be looked at.
-
-        `passes`: the light passes that were made in this snapshot already, and their rows.
-        """
+        """The periods of a declared source that may have changed; None if all must be looked at."""
         bound = self.bound[definition.id]
         request = next((each for each in bound.requests if each.source_key == PERIODS_KEY), None)
         before = dict(instance.source_tokens).get(SOURCE_KEY + definition.source.alias)
@@ -241,18 +250,38 @@ class TokenReader:
         sql = light_sql(source, request.source.declared, kind, cut, DIALECT)
         asked = (sql, parameters, mark)
         try:
-            if asked not in passes:
-                passes[asked] = self._connection.run(sql, {**dict(parameters), MARK_PARAMETER: mark})
-            rows = passes[asked]
+            if asked not in passes.rows:
+                passes.rows[asked] = self._connection.run(sql, {**dict(parameters), MARK_PARAMETER: mark})
+            rows = passes.rows[asked]
         except WarehouseQueryError as problem:
             raise BrokenQueryError(problem, definition_id=definition.id) from problem
-        return read_light(request.source, definition.partition, instance.partitions, rows)
+        touched = read_light(request.source, definition.partition, instance.partitions, rows)
+        passes.counted[definition.id] = touched.rows
+        return touched
+
+    def _slice(
+        self,
+        definitions: Sequence[AggregateDefinition],
+        facts: Mapping[str, DefinitionFacts],
+        counted: Mapping[str, Mapping[Period, int]],
+    ) -> None:
+        """Copy the periods that are looked at aside, by source, where the light pass counted them and it pays."""
+        left = [each for each in definitions if each.id in counted]
+        while left:
+            alike = [each for each in left if same_rows(each, left[0])]
+            rows = sum(counted[left[0].id].values())
+            left = [each for each in left if each not in alike]
+            periods = {each.id: [period for period, _ in facts[each.id].looked] for each in alike}
+            cuts = [cut_of(each, periods[each.id], self.columns_read(each), counted[each.id]) for each in alike]
+            found = [cut for cut in cuts if cut is not None]
+            if worth_slicing(found, rows, again=True, dialect=DIALECT):
+                self.slices.make(found)
 
     def _scan_periods(
         self, definitions: Sequence[AggregateDefinition], facts: Mapping[str, DefinitionFacts], tick: Tick
     ) -> Answers:
         """Tokens of only those periods that are looked at."""
-        requests = [_periods_request(self.bound[each.id]) for each in definitions]
+        requests = [self.slices.request_over(_periods_request(self.bound[each.id])) for each in definitions]
         answers = self.scan([each for each in requests if each.day is None], tick)
         cut = [each for each in requests if each.day is not None]
         wanted = {
@@ -296,6 +325,10 @@ class TokenReader:
         keys = {each.source_key for each in self.bound[definition.id].requests if each.whole}
         return tuple((key, answers[definition.id, key][0][1]) for key in sorted(keys))
 
+    def columns_read(self, definition: AggregateDefinition) -> tuple[str, ...]:
+        """The columns that a definition reads of its first source."""
+        return self.bound[definition.id].requests[0].columns
+
     # -- joins --------------------------------------------------------------------------------------------------------
 
     def has_float_sums(self, definition: AggregateDefinition) -> bool:
@@ -333,7 +366,8 @@ class TokenReader:
         return [(each.period, each.content) for each in read_contents(definition, rows, kind, self._engine, DIALECT)]
 
     def forget_computed(self) -> None:
-        """Drop the rows that level 2 kept for a refresh."""
+        """Drop the rows that were kept for a refresh: computed ones, and slices."""
+        self.slices.drop()
         for table in self.computed.values():
             self._connection.run(f"DROP TABLE IF EXISTS {table}")
         self.computed.clear()
@@ -358,6 +392,14 @@ class TokenReader:
                     answers[definition.id, each.source_key] = [(WHOLE_PERIOD, token)]
         answers.update(self.scan(requests, tick))
         return answers
+
+
+@frozen
+class _LightPasses:
+    """The light passes of one snapshot: their rows by what was asked, and the rows per period by definition id."""
+
+    rows: dict[Any, list[Row]] = field(factory=dict)
+    counted: dict[str, Mapping[Period, int]] = field(factory=dict)
 
 
 def _periods_request(bound: Bound) -> TokenRequest:

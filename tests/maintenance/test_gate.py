@@ -14,7 +14,7 @@ from attrs import evolve
 from aggmaint.aggregates.model import AggregateDefinition, Measure
 from aggmaint.aggregates.periods import Period, period_of
 from aggmaint.aggregates.sql import select_sql
-from aggmaint.warehouses import _duckdb_session, _duckdb_writer
+from aggmaint.warehouses import _duckdb_stage, _duckdb_writer
 
 from .support import Lab, Sale, actions, definitions, reasons, refreshed
 
@@ -68,7 +68,7 @@ def compute(monkeypatch: pytest.MonkeyPatch, wrong: Compute) -> None:
     def select(definition: AggregateDefinition, dialect: str, periods: Any = None) -> str:
         return (wrong if definition.name == "by_month" else right)(definition, dialect, periods)
 
-    monkeypatch.setattr(_duckdb_session, "select_sql", select)
+    monkeypatch.setattr(_duckdb_stage, "select_sql", select)
     monkeypatch.setattr(_duckdb_writer, "select_sql", select)
 
 

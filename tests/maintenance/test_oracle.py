@@ -16,6 +16,7 @@ from attrs import evolve
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from aggmaint.aggregates import slices
 from aggmaint.errors import TaskFailedError
 
 from .support import Lab, Sale, refreshed
@@ -37,6 +38,7 @@ class CrashError(BaseException):
 class Oracle(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
+        self.patch = pytest.MonkeyPatch()
         self.lab = Lab()
         self.next_id = 0
         self.published: Counter[tuple[str, Any]] = Counter()
@@ -51,8 +53,11 @@ class Oracle(RuleBasedStateMachine):
     def rows(self) -> list[int]:
         return sorted(self.lab.rows)
 
-    @initialize()
-    def shops(self) -> None:
+    @initialize(sliced=st.booleans())
+    def shops(self, sliced: bool) -> None:
+        """`sliced`: rows are copied aside before they are computed from, however few they are."""
+        self.patch.setattr(slices, "ROWS_MIN", 0 if sliced else slices.ROWS_MIN)
+        self.patch.setattr(slices, "SHARE_MAX", 1.0)
         self.lab.set_region("north", "cold")
         self.lab.set_region("south", None)
 
@@ -205,8 +210,11 @@ class Oracle(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever happened, a whole run makes all right."""
-        self.run()
-        self.lab.connection.close()
+        try:
+            self.run()
+        finally:
+            self.patch.undo()
+            self.lab.connection.close()
 
 
 TestOracle = Oracle.TestCase

@@ -68,7 +68,7 @@ LOSSES = [lose_rows, lose_tables, lose_the_instances_only, lose_the_control_row,
 def catalogue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow catalogue is shared by observations: a ledger that was lost since it was read is lost all the same."""
     if request.param == "catalogue shared":
-        monkeypatch.setattr(_duckdb_shared, "SLOW_S", -1.0)
+        monkeypatch.setattr(_duckdb_shared, "SINGLE_LISTINGS", 0.0)
         monkeypatch.setattr(_duckdb_shared, "SHARED_FROM", 0)
         monkeypatch.setattr(_duckdb_shared, "SHARED_FOR", 1e9)
 

@@ -15,6 +15,7 @@ from aggmaint.aggregates.looking import SourceMark
 from aggmaint.aggregates.model import AggregateDefinition, Attribute, Join, Measure, PartitionBy, Source
 from aggmaint.aggregates.policy import Policy
 from aggmaint.core.marks import ChangeMark
+from aggmaint.errors import WarehouseQueryError
 from aggmaint.maintenance import AggregateMaintenance
 from aggmaint.task import MaintenanceReport
 from aggmaint.warehouses.duckdb import DuckDBOptions, DuckDBWarehouse
@@ -50,7 +51,9 @@ class World:
         self.clock = [NOON]
         self.number = 0
         self.inventory: Mapping[str, Any] | None = None
-        made = DuckDBOptions(on_statement=self.statements.append, pause=lambda _s: None, **options)
+        self.broken = ""
+        """A statement with this text breaks off."""
+        made = DuckDBOptions(on_statement=self._statement, pause=lambda _s: None, **options)
         warehouse = DuckDBWarehouse(connection=self.connection, options=made)
         self.maintenance = AggregateMaintenance(
             definitions=lambda _org: tuple(self.wanted),
@@ -62,6 +65,11 @@ class World:
             "INSERT INTO events SELECT i, DATE '2024-01-01' + CAST(i * 10 AS INTEGER), i, TIMESTAMP '2025-01-01' "
             "+ INTERVAL (i) SECOND FROM range(36) AS r(i)"
         )
+
+    def _statement(self, sql: str) -> None:
+        self.statements.append(sql)
+        if self.broken and self.broken in sql:
+            raise WarehouseQueryError("broke off")
 
     def sql(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         cursor = self.connection.cursor()

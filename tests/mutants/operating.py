@@ -132,8 +132,8 @@ OPERATING_MUTANTS = (
     ),
     Mutant(
         "no gate before a refresh",
-        "aggmaint/warehouses/_duckdb_session.py",
-        "                require_gate(self._connection, request.definition, handle, columns, request.periods)\n",
+        "aggmaint/warehouses/_duckdb_stage.py",
+        "            require_gate(self._connection, rows_from, handle, columns, request.periods)\n",
         "",
         GATE + "test_a_wrong_refresh_is_not_published",
     ),

@@ -3,6 +3,7 @@
 from .mutant import Mutant
 
 TIERS = "tests/maintenance/test_tiers.py::"
+SLICED = "tests/maintenance/test_slices.py::"
 
 STALENESS_MUTANTS = (
     Mutant(
@@ -111,5 +112,54 @@ STALENESS_MUTANTS = (
         'exact = partition.zone == "UTC" and len(found) <= RANGES_MAX',
         'exact = partition.zone == "UTC"',
         "tests/aggregates/test_periods.py::test_ranges_hold_all_periods_and_no_others_or_are_left_out",
+    ),
+    Mutant(
+        "slices: a copy is believed on its own word",
+        "aggmaint/warehouses/_duckdb_slices.py",
+        "            if rows == cut.rows:\n",
+        "            if True:\n",
+        SLICED + "test_a_copy_that_lacks_rows_is_not_used",
+    ),
+    Mutant(
+        "slices: a copy serves all periods",
+        "aggmaint/warehouses/_duckdb_slices.py",
+        "self._tables[definition.id][1] >= set(periods)",
+        "bool(periods)",
+        SLICED + "test_a_copy_serves_the_periods_that_it_was_made_of_only",
+    ),
+    Mutant(
+        "slices: parameters do not matter",
+        "aggmaint/aggregates/slices.py",
+        "(one.source.where is None or one.bound == other.bound)",
+        "bool(other.id)",
+        SLICED + "test_aggregates_that_filter_otherwise_do_not_share_a_copy",
+    ),
+    Mutant(
+        "slices: copies pile up",
+        "aggmaint/warehouses/_duckdb_session.py",
+        "            self._observer.tokens.slices.drop()\n",
+        "",
+        SLICED + "test_all_aggregates_over_a_source_are_refreshed_from_one_copy_of_its_rows",
+    ),
+    Mutant(
+        "slices: fingerprints are read from the source",
+        "aggmaint/warehouses/_duckdb_tokens.py",
+        "self.slices.request_over(_periods_request(self.bound[each.id]))",
+        "_periods_request(self.bound[each.id])",
+        SLICED + "test_a_declared_sources_copy_serves_its_fingerprints_too",
+    ),
+    Mutant(
+        "slices: large parts are copied",
+        "aggmaint/aggregates/slices.py",
+        " and largest <= SHARE_MAX * rows_of_source",
+        "",
+        SLICED + "test_a_copy_pays_for_a_small_part_of_a_large_source",
+    ),
+    Mutant(
+        "the ledger: a stranger's change is not seen",
+        "aggmaint/warehouses/_duckdb_ledger.py",
+        "return state, version, (state, version, *(found or ()))",
+        "return state, version, (state, version)",
+        "tests/warehouses/test_duckdb_shared.py::test_a_ledger_that_somebody_changed_is_read_anew",
     ),
 )
