@@ -9,20 +9,9 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
-from ..aggregates.declared import (
-    MARK_PARAMETER,
-    Tail,
-    Touched,
-    declared_token,
-    light_sql,
-    mark_of,
-    newest_sql,
-    read_light,
-    tail_sql,
-)
-from ..aggregates.dialects import DuckDBDialect
+from ..aggregates.declared import Touched
 from ..aggregates.looking import Hints, audit_due, looks, marked_periods
 from ..aggregates.model import AggregateDefinition, Source
 from ..aggregates.observation import Cause, DefinitionFacts, InstanceRecord, Vouch, source_moved
@@ -49,7 +38,8 @@ from ..aggregates.tokens import TokenKind, snapshot_token, token_kind
 from ..errors import WarehouseError, WarehouseQueryError
 from ..warehouse import Tick
 from ._duckdb_bind import DIALECT, Bound, bound_parameters
-from ._duckdb_connection import Connection, Row
+from ._duckdb_connection import Connection
+from ._duckdb_declared import DeclaredReader
 from ._duckdb_shared import SourceToken
 from ._duckdb_slices import Slices
 
@@ -92,9 +82,11 @@ class TokenReader:
     computed: dict[str, str] = field(factory=dict)
     _numbers: "count[int]" = field(factory=count)
     slices: Slices = field(init=False)
+    declared: DeclaredReader = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.slices = Slices(self._connection)
+        self.declared = DeclaredReader(self._connection, self._engine, lambda each: self.bound[each].mark_types)
 
     def begin(self) -> None:
         """A transaction begins: what one before it kept is gone, if it was rolled back, and of no use."""
@@ -136,7 +128,7 @@ class TokenReader:
         identity = (*source_identity(request, DIALECT), *declared)
         if identity not in known:
             try:
-                token = self._snapshot(request.source) or self._declared(request, None if marked else before)
+                token = self._snapshot(request.source) or self.declared.token(request, None if marked else before)
             except WarehouseQueryError as problem:
                 raise BrokenQueryError(problem, definition_id=request.definition_id) from problem
             if token is None:
@@ -148,43 +140,16 @@ class TokenReader:
         state = None if self._source_token is None else self._source_token(source, self._connection.run)
         return None if state is None else snapshot_token(self._engine, state)
 
-    def _declared(self, request: TokenRequest, before: str | None) -> str | None:
-        """The token of a declared source: the one from `before` if nothing is at or beyond its mark that was not then."""
-        if request.source.declared is None:
-            return None
-        mark = mark_of(before)
-        if mark is not None:
-            tail, newest = self._tail(request, mark)
-            token = declared_token(self._engine, request.columns, tail)
-            if token == before:
-                return token
-            mark = newest  # None if the rows at the old mark are gone: then all must be looked at
-        if mark is None:
-            source, parameters = source_identity(request, DIALECT)
-            sql = newest_sql(source, request.source.declared, DIALECT)
-            mark = self._connection.run(sql, dict(parameters))[0][0]
-        return declared_token(self._engine, request.columns, self._tail(request, mark)[0])
-
-    def _tail(self, request: TokenRequest, mark: str | None) -> tuple[Tail, str | None]:
-        """The tail at or beyond a mark (None: the rows without a value), and the greatest value in it."""
-        source, parameters = source_identity(request, DIALECT)
-        engine = DuckDBDialect()
-        hashed = engine.row_hash(f"aggmaint_s.{engine.quote(name)}" for name in request.columns)
-        kind = self.bound[request.definition_id].mark_types[request.source_key]
-        sql = tail_sql(source, request.source.declared or "", hashed, kind, DIALECT)
-        ((rows, tail_rows, hashes, newest),) = self._connection.run(sql, {**dict(parameters), MARK_PARAMETER: mark})
-        return Tail(int(rows), mark, int(tail_rows), int(hashes)), newest
-
     # -- periods ------------------------------------------------------------------------------------------------------
 
     def facts(self, served: Sequence[Served], answers: Answers, hints: Hints, tick: Tick) -> dict[str, DefinitionFacts]:
         """What is found of each definition's sources. `answers`: from `current`."""
         found: dict[str, DefinitionFacts] = {}
-        passes = _LightPasses()
+        self.declared.forget()
         full: list[AggregateDefinition] = []
         part: list[AggregateDefinition] = []
         for definition, instance in served:
-            facts = self._what_to_look_at(definition, instance, answers, hints, passes)
+            facts = self._what_to_look_at(definition, instance, answers, hints)
             found[definition.id] = facts
             if definition.joins:
                 found[definition.id] = self._level_two_facts(definition, facts, tick)
@@ -195,7 +160,7 @@ class TokenReader:
             elif facts.looked:
                 part.append(definition)
         answers.update(self.scan([_periods_request(self.bound[each.id]) for each in full], tick))
-        self._slice(part, found, passes.counted)
+        self._slice(part, found)
         answers.update(self._scan_periods(part, found, tick))
         for definition, _ in served:
             tokens = answers.get((definition.id, PERIODS_KEY))
@@ -210,7 +175,6 @@ class TokenReader:
         instance: InstanceRecord,
         answers: Answers,
         hints: Hints,
-        passes: "_LightPasses",
     ) -> DefinitionFacts:
         """The facts without tokens yet: why, and at which periods, must be looked."""
         tokens = self.source_tokens(definition, answers)
@@ -220,7 +184,7 @@ class TokenReader:
         marked = marked_periods(definition, marks) if vouch is not Vouch.WHOLE else frozenset[Period]()
         moved = source_moved(instance, tokens)
         if moved or marked is None or (marked and definition.joins and _dimension_marked(definition, hints)):
-            touched = self._touched(definition, instance, marked, passes)
+            touched = self._touched(definition, instance, marked)
             if touched is None or touched.broken is not None:
                 cause = Cause.BROKEN if touched else Cause.MARK if marked is None or not moved else Cause.SOURCE
                 own = marked_periods(definition, marks) or ()
@@ -231,41 +195,20 @@ class TokenReader:
         return evolve(facts, cause=None, looked=looks(due, (), marked), vouch=vouch)
 
     def _touched(
-        self,
-        definition: AggregateDefinition,
-        instance: InstanceRecord,
-        marked: frozenset[Period] | None,
-        passes: "_LightPasses",
+        self, definition: AggregateDefinition, instance: InstanceRecord, marked: frozenset[Period] | None
     ) -> Touched | None:
         """The periods of a declared source that may have changed; None if all must be looked at."""
-        bound = self.bound[definition.id]
-        request = next((each for each in bound.requests if each.source_key == PERIODS_KEY), None)
-        before = dict(instance.source_tokens).get(SOURCE_KEY + definition.source.alias)
-        mark = mark_of(before)
-        if request is None or request.source.declared is None or mark is None or marked is None:
+        request = next((each for each in self.bound[definition.id].requests if each.source_key == PERIODS_KEY), None)
+        if request is None or marked is None:
             return None
-        cut = (request.day, request.partition) if request.day and request.partition else None
-        source, parameters = source_identity(request, DIALECT)
-        kind = bound.mark_types[SOURCE_KEY + definition.source.alias]
-        sql = light_sql(source, request.source.declared, kind, cut, DIALECT)
-        asked = (sql, parameters, mark)
         try:
-            if asked not in passes.rows:
-                passes.rows[asked] = self._connection.run(sql, {**dict(parameters), MARK_PARAMETER: mark})
-            rows = passes.rows[asked]
+            return self.declared.touched(request, definition, instance)
         except WarehouseQueryError as problem:
             raise BrokenQueryError(problem, definition_id=definition.id) from problem
-        touched = read_light(request.source, definition.partition, instance.partitions, rows)
-        passes.counted[definition.id] = touched.rows
-        return touched
 
-    def _slice(
-        self,
-        definitions: Sequence[AggregateDefinition],
-        facts: Mapping[str, DefinitionFacts],
-        counted: Mapping[str, Mapping[Period, int]],
-    ) -> None:
+    def _slice(self, definitions: Sequence[AggregateDefinition], facts: Mapping[str, DefinitionFacts]) -> None:
         """Copy the periods that are looked at aside, by source, where the light pass counted them and it pays."""
+        counted = self.declared.counted
         left = [each for each in definitions if each.id in counted]
         while left:
             alike = [each for each in left if same_rows(each, left[0])]
@@ -392,14 +335,6 @@ class TokenReader:
                     answers[definition.id, each.source_key] = [(WHOLE_PERIOD, token)]
         answers.update(self.scan(requests, tick))
         return answers
-
-
-@frozen
-class _LightPasses:
-    """The light passes of one snapshot: their rows by what was asked, and the rows per period by definition id."""
-
-    rows: dict[Any, list[Row]] = field(factory=dict)
-    counted: dict[str, Mapping[Period, int]] = field(factory=dict)
 
 
 def _periods_request(bound: Bound) -> TokenRequest:
