@@ -91,8 +91,13 @@ def make_report(
     results: Sequence[StepResult],
     inventory: Mapping[str, Any],
     quarantined: Collection[str] = (),
+    *,
+    worked: bool = False,
 ) -> MaintenanceReport:
-    """The report of a run that did these steps of this plan. What `quarantined` definitions failed in holds nothing back."""
+    """The report of a run that did these steps of this plan. What `quarantined` definitions failed in holds nothing back.
+
+    `worked`: some partition was computed, if only in a piece of a build that goes on later.
+    """
     failures = [each for each in results if each.error is not None]
     problems = [each for each in plan.decisions if each.weight is Weight.PROBLEM]
     errors = (
@@ -116,8 +121,11 @@ def make_report(
         ],
         "aggregates": [_size(each) for each in inventory["definitions"]],
     }
+    sound = all(each.definition_id in quarantined for each in errors)
+    complete = sound and not _left_over(plan)
     return MaintenanceReport(
-        complete=all(each.definition_id in quarantined for each in errors) and not _left_over(plan),
+        complete=complete,
+        progressed=worked and sound and not complete,
         summary=_summary(plan, results),
         details=details,
         errors=errors,

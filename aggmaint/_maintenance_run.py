@@ -117,7 +117,8 @@ class MaintenanceRun:
             recent_days=self._policy.unused_days,
         )
         inventory = bounded(with_verified(inventory, self._definitions, plan, self._last))
-        return make_report(plan, self._results, inventory, quarantined(counts, manual=self._context.manual))
+        lenient = quarantined(counts, manual=self._context.manual)
+        return make_report(plan, self._results, inventory, lenient, worked=not self._purse.untouched)
 
     def _follow(self, plan: MaintenancePlan) -> MaintenancePlan:
         """Look again at the aggregates that waited for others of this run, round by round: see upstream.py."""

@@ -38,6 +38,8 @@ class MaintenanceReport:
 
     complete   False when anything that should have been done was not (a failed publish, a sick aggregate, a budget).
                Only a complete report of a done job covers demand.
+    progressed  with `complete` False: nothing failed, some of the work was done, and the rest is for later jobs (a budget,
+               or a request for a part). Such a job is no failure: what it leaves is taken up after one `backoff_base_s`.
     summary    one line for people.
     details    a JSON-able mapping: decisions, steps, findings. Stored with the job, bounded to 256 KiB.
     errors     what went wrong, step by step; shown in the job's history.
@@ -50,6 +52,7 @@ class MaintenanceReport:
     details: Mapping[str, Any] = Factory(dict)
     errors: tuple[StepError, ...] = ()
     inventory: Mapping[str, Any] | None = None
+    progressed: bool = False
 
 
 class TaskContext(Protocol):

@@ -396,4 +396,4 @@ def _ending_of(report: MaintenanceReport) -> Ending:
         inventory = None if report.inventory is None else json.dumps(report.inventory, allow_nan=False)
     except (TypeError, ValueError) as exc:
         raise TaskFailedError(f"the task's report is not JSON: {exc}", cause="report_not_json") from exc
-    return Ending(complete=report.complete, report=text, inventory=inventory)
+    return Ending(complete=report.complete, report=text, inventory=inventory, progressed=report.progressed)

@@ -7,7 +7,8 @@ the job that was granted, the events to tell. The steps change the draft and not
     notice   consumes every due slot exactly once: fired, skipped or missed (schedule.py)
     claim    needs a free place, nothing in progress and no back-off; fence, lease and row of history are one commit (I1, I3)
     end      earns coverage only for a complete done job (I16); leaves a follow-up for what is still uncovered (I25), a
-             back-off after a failure, and forgets history beyond the newest jobs
+             back-off after a failure, and forgets history beyond the newest jobs. A job that failed in nothing and did a
+             part of its work is no failure: the next one follows at the pace of the first wait, however often that happens
 """
 
 from collections.abc import Mapping
@@ -53,12 +54,14 @@ class Grant:
 
 @frozen
 class Ending:
-    """How a worker says that its job ended. `error` None means done; `complete` False: findings were left."""
+    """How a worker says that its job ended. `error` None means done; `complete` False: something was left undone, and
+    `progressed`: not because anything failed, and some of the work was done."""
 
     error: ErrorInformation | None = None
     complete: bool = True
     report: str | None = None
     inventory: str | None = None
+    progressed: bool = False
 
 
 @frozen
@@ -238,6 +241,8 @@ def end(draft: Draft, running: RunningJob, ending: Ending) -> MaintenanceJob:
             failure_streak=0,
             not_before_at=None,
         )
+    elif error is None and ending.progressed:
+        draft.set(failure_streak=0, not_before_at=_not_before(draft.basis, job, 1))
     elif error is None or error.code in STREAK_CODES:
         _back_off(draft, job)
     _owe_follow_up(draft, running)

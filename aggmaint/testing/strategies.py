@@ -157,6 +157,7 @@ def finishes() -> st.SearchStrategy[op.Finish]:
         st.booleans(),
         st.none() | st.just('{"summary":"…"}'),
         st.none() | st.just('{"aggregates":[]}'),
+        progressed=st.booleans(),
     )
 
 

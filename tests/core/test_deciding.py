@@ -69,8 +69,9 @@ DONE = Finish(mine=True, code=None, complete=True, report=None, inventory=None)
 class Ledger:
     """One organisation's document, its history, and the books that the checks are made against."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: JobSettings = SETTINGS) -> None:
         self.clock = ManualClock()
+        self.settings = settings
         self.history: dict[JobId, MaintenanceJob] = {}
         self.fired_slots: set[tuple[ScheduleId, int]] = set()
         self.skipped_after_firing: dict[ScheduleId, int] = {}
@@ -82,7 +83,7 @@ class Ledger:
 
     def basis(self) -> Basis:
         self._count += 1
-        return Basis(self.clock.read(), f"c{self._count:04}", SETTINGS)
+        return Basis(self.clock.read(), f"c{self._count:04}", self.settings)
 
     def step(self, what: "Operation | Pass") -> Any:
         """Do one thing; the answer of a decision."""
@@ -397,6 +398,23 @@ def test_a_success_clears_the_back_off_and_a_wish_makes_none() -> None:
     ledger.step(ASK)
     ledger.step(DONE)
     assert (ledger.doc.failure_streak, ledger.doc.not_before_at) == (0, None)
+
+
+def test_a_job_that_did_a_part_is_no_failure_and_is_followed_at_the_first_waits_pace() -> None:
+    """Budgets: nothing failed, so nothing doubles, and no schedule is paused, however many jobs the work takes."""
+    ledger = Ledger(settings=JobSettings(pause_after_failures=2, backoff_base_s=30))
+    ledger.step(Update(True, "c", _CHANGE, None))
+    for _ in range(4):
+        ledger.step(Finish(True, None, False, None, None, progressed=True))
+        doc = ledger.doc
+        assert (doc.failure_streak, doc.paused, doc.uncovered) == (0, None, {"c": 1})
+        assert doc.not_before_at is not None
+        assert timedelta(seconds=27) <= doc.not_before_at - ledger.clock.wall_at <= timedelta(seconds=30)
+        assert ledger.step(Attend(free=True)) is None
+        ledger.step(Pass(30))
+        assert isinstance(ledger.step(Attend(free=True)), MaintenanceJob)
+    ledger.step(DONE)
+    assert (ledger.doc.uncovered, ledger.doc.not_before_at) == ({}, None)
 
 
 def test_two_schedules_due_at_once_make_one_job() -> None:

@@ -610,6 +610,25 @@ def test_I16_an_incomplete_job_covers_nothing_and_is_followed_after_a_back_off(
     assert str(engine.list_jobs("acme").jobs[0].trigger) == "CubeUpdateMaintenance(FirstTimeCubeProcessed)"
 
 
+def test_jobs_that_each_do_a_part_follow_each_other_until_all_is_done(
+    make_engine: MakeEngine, clock: ManualClock
+) -> None:
+    """As budgets make them: nothing failed, so the waits do not grow, and no schedule is paused."""
+    part = MaintenanceReport(False, progressed=True)
+    reports = iter([part, part, part, MaintenanceReport(True)])
+    engine = make_engine(task=FunctionTask(lambda _: next(reports)), settings=JobSettings(pause_after_failures=2))
+    engine.register_organizations(["acme"])
+    engine.cube_updated("acme", cube_id="c", change=CubeUpdate.STATIC_CUBE_UPDATED)
+    for _ in range(3):
+        document = engine.get_organization("acme")
+        assert (document.uncovered, document.failure_streak, document.paused) == ({"c": 1}, 0, None)
+        assert engine.tick().granted == 0
+        clock.pass_s(30)
+        assert engine.tick().granted == 1
+    document = engine.get_organization("acme")
+    assert (document.uncovered, document.not_before_at, document.last_fence) == ({}, None, 4)
+
+
 def test_back_off_doubles_and_a_person_ignores_it(make_engine: MakeEngine, clock: ManualClock) -> None:
     engine = make_engine(task=fail(TaskFailedError()), settings=JobSettings(backoff_base_s=100, backoff_cap_s=350))
     engine.register_organizations(["acme"])

@@ -120,6 +120,27 @@ JOB_MUTANTS = (
         "tests/core/test_deciding.py::test_every_sequence_keeps_the_invariants",
     ),
     Mutant(
+        "a part of the work is a failure",
+        "aggmaint/core/steps.py",
+        "    elif error is None and ending.progressed:\n",
+        "    elif False:\n",
+        "tests/core/test_deciding.py::test_a_job_that_did_a_part_is_no_failure_and_is_followed_at_the_first_waits_pace",
+    ),
+    Mutant(
+        "a part of the work earns coverage",
+        "aggmaint/core/steps.py",
+        "    if status is JobStatus.DONE and ending.complete:\n",
+        "    if status is JobStatus.DONE and (ending.complete or ending.progressed):\n",
+        "tests/engine/test_facade.py::test_jobs_that_each_do_a_part_follow_each_other_until_all_is_done",
+    ),
+    Mutant(
+        "the worker does not pass on that a part was done",
+        "aggmaint/worker.py",
+        ", progressed=report.progressed)",
+        ")",
+        "tests/engine/test_facade.py::test_jobs_that_each_do_a_part_follow_each_other_until_all_is_done",
+    ),
+    Mutant(
         "cancelled makes a streak",
         "aggmaint/core/steps.py",
         "frozenset({FailureCode.ERROR, FailureCode.TIMEOUT, FailureCode.ABANDONED})",

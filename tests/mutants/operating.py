@@ -12,6 +12,20 @@ INTERRUPT = "tests/warehouses/test_duckdb_interrupt.py::"
 
 OPERATING_MUTANTS = (
     Mutant(
+        "what failed in something is told as progress",
+        "aggmaint/_maintenance_report.py",
+        "progressed=worked and sound and not complete",
+        "progressed=worked and not complete",
+        "tests/maintenance/test_sick.py::test_a_query_that_breaks_on_the_data_fails_its_build_only",
+    ),
+    Mutant(
+        "a budget's cut is told as failure",
+        "aggmaint/_maintenance_report.py",
+        "progressed=worked and sound and not complete",
+        "progressed=False",
+        "tests/maintenance/test_budget.py::test_a_partition_budget_splits_a_refresh_and_the_next_runs_finish_it",
+    ),
+    Mutant(
         "a plan is applied though the ledger moved",
         "aggmaint/aggregates/plans.py",
         "    if now != plan.seen:",

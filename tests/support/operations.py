@@ -79,12 +79,13 @@ class Finish:
     complete: bool
     report: str | None
     inventory: str | None
+    progressed: bool = False
 
     def decide(self, doc: OrgSnapshot, basis: Basis, grant: Grant) -> Decision[Any]:
         error = None
         if self.code:
             error = ErrorInformation(self.code, f"it was {self.code}", "cause", (StepError("build", "no", "d", None),))
-        ending = Ending(error, self.complete, self.report, self.inventory)
+        ending = Ending(error, self.complete, self.report, self.inventory, self.progressed)
         return deciding.decide_finish(doc, _running_id(doc, self.mine), ending, basis)
 
 
