@@ -125,7 +125,8 @@ class MaintenanceRun:
         while True:
             done, failed = outcome(plan, [(each.step, each.error) for each in self._results])
             ready = waiting(plan, self._definitions, done)
-            if not ready or self._wishes.limited or self._over_budget() is not None:
+            only_asked = self._wishes.limited and self._wishes.adopt is None
+            if not ready or only_asked or self._over_budget() is not None:
                 return still_waiting(hold_back(plan, self._definitions, done=done, failed=failed))
             _, later, staged = self._prepare(False, ready)
             plan = with_follow_up(plan, self._apply(later, staged))
@@ -165,8 +166,9 @@ class MaintenanceRun:
     def _plan(self, observation: Observation, again: Sequence[AggregateDefinition] | None) -> MaintenancePlan:
         """What this job does: planned, bent to what it was asked for, rationed by its budget."""
         if again is not None:
-            more = plan_again(again, observation, self._policy, self._context.now(), self._told)
-            return ration(more, self._policy)
+            now = self._context.now()
+            more = plan_again(again, observation, self._policy, now, self._told)
+            return ration(shape(more, again, observation, self._wishes, now), self._policy)
         planned = self._wishes.plan
         refused = None if planned is None else outdated(planned, observation, self._definitions)
         if refused is not None:

@@ -7,6 +7,9 @@ seen. `with_marks` puts the two together, purely: a partition that a mark touche
 inventory says. A mark on the source whose rows make the partitions names periods (`stale`); one on a joined or
 depended-on source may concern any (`unknown`). Partitions that do not exist yet can not be shown.
 
+`mixed`: a budget split a refresh, so that old and new partitions stand side by side. A run that does not reach the aggregate
+leaves it so, and says so: it is mixed from that run on until all its partitions are fresh, or another table serves.
+
 `verified_at` is when a partition's source and table were last both compared, or it was written. It is carried from
 inventory to inventory, is what the rotating audit goes by (`looking.py`), and costs no write in the warehouse.
 """
@@ -27,13 +30,15 @@ def with_verified(
     plan: MaintenancePlan,
     last: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The inventory of a plan's run with `verified_at` per partition, and per definition what marks call its sources.
+    """The inventory of a plan's run with `verified_at` per partition, and per definition what marks call its sources and
+    whether it is mixed still.
 
     `mark_names`: {"rows": [names of the source that makes the partitions], "other": [names of all other sources]}.
     `last`: the inventory before.
     """
     by_id = {each.id: each for each in definitions}
     before = _verified_texts(last)
+    split = {(each["id"], each["active_instance"]) for each in (last or {}).get("definitions", ()) if each.get("mixed")}
     compared = {
         (each.definition_id, each.partition)
         for each in plan.decisions
@@ -56,6 +61,8 @@ def with_verified(
         "definitions": [
             {
                 **each,
+                "mixed": each["mixed"]
+                or ((each["id"], each["active_instance"]) in split and each["stale_partitions"] > 0),
                 "mark_names": _mark_names(by_id[each["id"]]),
                 "partition_states": [state(each["id"], each["active_instance"], p) for p in each["partition_states"]],
             }

@@ -54,6 +54,30 @@ def test_a_partition_budget_splits_a_refresh_and_the_next_runs_finish_it(lab: La
     lab.assert_right()
 
 
+def test_what_is_mixed_says_so_until_it_is_done_also_in_runs_that_do_not_reach_it() -> None:
+    lab = Lab(wanted=[each for each in definitions() if each.name in ("by_month", "by_region")])
+    lab.seed()
+    reports = [lab.run()]
+
+    def mixed() -> dict[str, bool]:
+        reports.append(lab.run(inventory=reports[-1].inventory))
+        inventory = reports[-1].inventory
+        assert inventory is not None
+        return {each["name"]: each["mixed"] for each in inventory["definitions"]}
+
+    touch(lab, 1, 2, 3)
+    lab.policy = Policy(run_partitions_max=4)
+    assert mixed() == {"by_month": False, "by_region": True}
+    touch(lab, 1, 2, 3)
+    lab.policy = Policy(run_partitions_max=3)
+    assert mixed() == {"by_month": False, "by_region": True}, "the budget went to the other one"
+    lab.execute("ALTER TABLE sales RENAME TO elsewhere")
+    assert mixed() == {"by_month": False, "by_region": True}, "nothing could be looked at"
+    lab.execute("ALTER TABLE elsewhere RENAME TO sales")
+    assert mixed() == {"by_month": False, "by_region": False}
+    lab.assert_right()
+
+
 def test_the_partitions_whose_publish_is_oldest_come_first(lab: Lab) -> None:
     """January changes before each run, and still February and March have their turns."""
     lab.policy = Policy(run_partitions_max=1)

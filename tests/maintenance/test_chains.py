@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from aggmaint.aggregates.model import AggregateDefinition, Attribute, Join, Measure, PartitionBy, Source
+from aggmaint.aggregates.options import Adopt, TaskOptions
 
 from .support import ORG, actions, group, multiset, reasons, refreshed, total
 from .test_oracle import CrashError
@@ -241,6 +242,37 @@ def test_the_plan_says_what_waits_and_the_run_that_follows_does_it(lab: ChainLab
     assert set(told) == {"sales.m_month", "sales.a_year", "sales.b_top"}
     assert told["sales.m_month"] == "it reads sales.z_day, brought up to date first"
     assert set(refreshed(lab.run())) == {"z_day", "m_month", "a_year", "b_top"}
+
+
+ADOPT = TaskOptions(adopt=Adopt()).to_json()
+
+
+def test_a_lost_chain_is_adopted_in_one_run(lab: ChainLab) -> None:
+    """Each link is proved against the view of the one above it, once that is adopted."""
+    before = {each.name: lab.table_of(each.name) for each in lab.wanted}
+    for name in ("aggmaint_instance", "aggmaint_partition", "aggmaint_source"):
+        lab.execute(f'DELETE FROM "{lab.schema}".{name}')
+    report = lab.run(options=ADOPT)
+    assert report.complete, report.errors
+    assert sorted(actions(report)) == sorted(("adopt", name) for name in before)
+    assert {each.name: lab.table_of(each.name) for each in lab.wanted} == before
+    lab.assert_right()
+
+
+def test_a_link_that_the_ledger_lost_is_not_built_again_after_waiting(lab: ChainLab) -> None:
+    """It waits for z_day, is looked at again, and is refused as it would have been at once."""
+    lost = f"SELECT id FROM \"{lab.schema}\".aggmaint_instance WHERE label = 'sales.m_month'"
+    for name in ("aggmaint_partition", "aggmaint_source"):
+        lab.execute(f'DELETE FROM "{lab.schema}".{name} WHERE instance_id IN ({lost})')
+    lab.execute(f"DELETE FROM \"{lab.schema}\".aggmaint_instance WHERE label = 'sales.m_month'")
+    lab.trade(evolve(lab.trades[4], amount=Decimal("99.50")))
+    report = lab.run()
+    assert not report.complete
+    assert reasons(report)["m_month"] == "ledger_lost"
+    assert {name for _, name in actions(report)} == {"z_day"}
+    assert lab.run(options=ADOPT).complete
+    assert lab.run().complete
+    lab.assert_right()
 
 
 class Chains(RuleBasedStateMachine):

@@ -7,6 +7,7 @@ that fails then. `test_catalogue.py` keeps the table true to the code.
 
 from .aggregates import AGGREGATE_MUTANTS
 from .dashboard import DASHBOARD_MUTANTS
+from .found import FOUND_MUTANTS
 from .http import HTTP_MUTANTS
 from .life import LIFE_MUTANTS
 from .mutant import Mutant
@@ -862,6 +863,7 @@ MUTANTS = (
     *STALENESS_MUTANTS,
     *LIFE_MUTANTS,
     *OPERATING_MUTANTS,
+    *FOUND_MUTANTS,
     *HTTP_MUTANTS,
     *DASHBOARD_MUTANTS,
 )

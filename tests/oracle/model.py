@@ -1,7 +1,8 @@
 """The oracle: base rows as plain Python values, and what each aggregate must show of them. It knows nothing of our SQL.
 
 A `State` is one consistent state of the base. A `Kind` is a definition together with its meaning: how rows are joined and
-filtered, what the grain is, what each column of the view holds. `shown` groups in Python; that is all there is to it.
+filtered, what the grain is, what each column of the view holds. `shown` groups in Python; that is all there is to it. The
+kinds are listed in kinds.py, how they may change in variants.py.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -10,9 +11,9 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from attrs import Factory, evolve, frozen
+from attrs import Factory, frozen
 
-from aggmaint.aggregates.model import AggregateDefinition, Attribute, Join, Measure, PartitionBy, Source
+from aggmaint.aggregates.model import AggregateDefinition
 
 ORG = "acme"
 NEW_YORK = ZoneInfo("America/New_York")
@@ -32,70 +33,159 @@ class Sale:
 
 
 @frozen
+class Event:
+    """A row of the source that is declared append-only: `id` grows with every row, and rows stay as they are."""
+
+    id: int
+    day: date | None = None
+    shop: str | None = None
+    amount: Decimal | None = None
+    qty: int | None = None
+
+
+@frozen
+class Account:
+    """A row of the source that is declared to be stamped: `touched` grows with every change; deleted rows are `gone`."""
+
+    id: int
+    day: date | None = None
+    shop: str | None = None
+    amount: Decimal | None = None
+    qty: int | None = None
+    gone: bool = False
+    touched: datetime | None = None
+
+
+@frozen
 class State:
-    """One consistent state of the base: sales by id, and (shop, region) pairs, of which several may be of one shop."""
+    """One consistent state of the base: rows by id, and (shop, region) pairs, of which several may be of one shop."""
 
     sales: Mapping[int, Sale] = Factory(dict)
     shops: tuple[tuple[str, str | None], ...] = ()
+    events: Mapping[int, Event] = Factory(dict)
+    accounts: Mapping[int, Account] = Factory(dict)
 
 
-Row = tuple[Sale, str | None]
-"""A sale and the region that it was joined to."""
+Row = tuple[Any, str | None]
+"""A row of the source (for an aggregate over another: a row of its view, by column), and the region it was joined to."""
+
+Value = Callable[[Any], Any]
+Meaning = Callable[[Sequence[Row]], Any]
 
 
 @frozen
 class Kind:
-    """A definition and its meaning. `period` is the first day of a row's period, `keys` the attributes, in order.
+    """A definition and its meaning.
 
-    `measures` are the view's columns after the grain, each over the rows of one group; `joined`: sales meet their shops.
+    measures      the view's columns after the grain, in order, each over the rows of one group.
+    keys          the attributes, in order.
+    period        what tells the partition of a row: the first day of its period, or the text of its value.
+    period_shown  the view shows the period after the attributes; `merged`: it shows one row for all periods instead.
+    computed      measures of the view that are made of stored ones when they are shown.
+    joined        rows meet their shops.
+    table         where rows come from; `over`: from the view of the aggregate of this name instead.
     """
 
     definition: AggregateDefinition
-    measures: tuple[Callable[[Sequence[Row]], Any], ...]
+    measures: Mapping[str, Meaning]
     keys: tuple[Callable[[Row], Any], ...] = ()
-    period: Callable[[Row], date | None] | None = None
+    period: Callable[[Row], Any] | None = None
     period_shown: bool = False
+    merged: bool = False
+    computed: frozenset[str] = frozenset()
     joined: bool = False
-    passes: Callable[[Sale], bool] = lambda _sale: True
+    table: str = "sales"
+    over: str | None = None
+    passes: Callable[[Any], bool] = lambda _row: True
 
     @property
     def name(self) -> str:
         return self.definition.name
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The view's columns, in order."""
+        partition = self.definition.partition
+        shown = (partition.name,) if partition and self.period_shown else ()
+        return (*(each.name for each in self.definition.attributes), *shown, *self.measures)
 
-def rows_of(kind: Kind, state: State) -> Iterable[Row]:
-    for sale in state.sales.values():
-        if not kind.passes(sale):
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The attributes and measures that the table holds as the view shows them."""
+        measures = (each for each in self.measures if each not in self.computed)
+        return (*(each.name for each in self.definition.attributes), *measures)
+
+
+def rows_of(kind: Kind, state: State, upstream: Sequence[Kind] = ()) -> Iterable[Row]:
+    """`upstream`: what the kind reads, then what that reads, and so on."""
+    for row in _source(kind, state, upstream):
+        if not kind.passes(row):
             continue
-        regions = [region for shop, region in state.shops if shop == sale.shop] if kind.joined else []
+        regions = [region for shop, region in state.shops if shop == row.shop] if kind.joined else []
         for region in regions or [None]:  # a left join: at least once
-            yield sale, region
+            yield row, region
 
 
-def groups(kind: Kind, state: State) -> dict[tuple[Any, ...], list[Row]]:
-    """Rows by (period, *keys). Without both there is one group, even over nothing, as SQL has it."""
+def _source(kind: Kind, state: State, upstream: Sequence[Kind]) -> Iterable[Any]:
+    if kind.over is None:
+        rows: Mapping[int, Any] = getattr(state, kind.table)
+        return rows.values()
+    columns = upstream[0].columns
+    return [dict(zip(columns, row, strict=True)) for row in view_rows(upstream[0], state, upstream[1:])]
+
+
+def groups(
+    kind: Kind, state: State, upstream: Sequence[Kind] = (), *, merged: bool = False
+) -> dict[tuple[Any, ...], list[Row]]:
+    """Rows by (period, *keys). Without both there is one group, even over nothing, as SQL has it.
+
+    merged  rows of all periods together: the period is None.
+    """
+    period = None if merged else kind.period
     found: dict[tuple[Any, ...], list[Row]] = {} if kind.period or kind.keys else {(None,): []}
-    for row in rows_of(kind, state):
-        period = kind.period(row) if kind.period else None
-        found.setdefault((period, *(key(row) for key in kind.keys)), []).append(row)
+    if merged and not kind.keys:
+        found = {(None,): []}
+    for row in rows_of(kind, state, upstream):
+        found.setdefault((period(row) if period else None, *(key(row) for key in kind.keys)), []).append(row)
     return found
 
 
-def shown(kind: Kind, state: State) -> list[str]:
-    """What the view must show, as `spelled` has it."""
+def view_rows(kind: Kind, state: State, upstream: Sequence[Kind] = ()) -> list[tuple[Any, ...]]:
+    """The rows of the view."""
     rows = []
-    for (period, *keys), members in groups(kind, state).items():
+    for (period, *keys), members in groups(kind, state, upstream, merged=kind.merged).items():
         grain = [*keys, period] if kind.period_shown else keys
-        rows.append((*grain, *(measure(members) for measure in kind.measures)))
-    return spelled(rows)
+        rows.append((*grain, *(measure(members) for measure in kind.measures.values())))
+    return rows
 
 
-def periods(kind: Kind, state: State) -> dict[date | None, list[tuple[Any, ...]]]:
-    """By period, the grouped rows (keys, then measures): what one partition must hold."""
-    found: dict[date | None, list[tuple[Any, ...]]] = {}
-    for (period, *keys), members in groups(kind, state).items():
-        found.setdefault(period, []).append((*keys, *(measure(members) for measure in kind.measures)))
-    return found
+def shown(kind: Kind, state: State, upstream: Sequence[Kind] = ()) -> list[str]:
+    """What the view must show, as `spelled` has it."""
+    return spelled(view_rows(kind, state, upstream))
+
+
+def periods(kind: Kind, state: State, upstream: Sequence[Kind] = ()) -> dict[str, list[str]]:
+    """By partition key, the rows that the table must hold of `stored` columns."""
+    measures = [measure for name, measure in kind.measures.items() if name not in kind.computed]
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for (period, *keys), members in groups(kind, state, upstream).items():
+        rows = found.setdefault(key_of(kind, period), [])
+        rows.append((*keys, *(measure(members) for measure in measures)))
+    return {key: spelled(rows) for key, rows in found.items()}
+
+
+def key_of(kind: Kind, period: Any) -> str:
+    """A partition's key, as people write it."""
+    partition = kind.definition.partition
+    if partition is None:
+        return "all"
+    if period is None:
+        return "null"
+    if isinstance(period, str):
+        return period
+    if partition.granularity.value == "quarter":
+        return f"{period:%Y}-Q{(period.month + 2) // 3}"
+    return {"month": f"{period:%Y-%m}", "year": f"{period:%Y}"}.get(partition.granularity.value, f"{period:%Y-%m-%d}")
 
 
 def spelled(rows: Iterable[Sequence[Any]]) -> list[str]:
@@ -116,176 +206,84 @@ def _plain(value: Any) -> Any:
 # -- the meaning of measures ---------------------------------------------------------------------------------------------
 
 
-def known(rows: Sequence[Row], value: Callable[[Sale], Any]) -> list[Any]:
-    return [found for sale, _ in rows if (found := value(sale)) is not None]
+def known(rows: Sequence[Row], value: Value) -> list[Any]:
+    return [found for row, _ in rows if (found := value(row)) is not None]
 
 
-def total(value: Callable[[Sale], Any]) -> Callable[[Sequence[Row]], Any]:
+def total(value: Value) -> Meaning:
     return lambda rows: sum(known(rows, value)) if known(rows, value) else None
 
 
-def least(value: Callable[[Sale], Any]) -> Callable[[Sequence[Row]], Any]:
+def least(value: Value) -> Meaning:
     return lambda rows: min(known(rows, value), default=None)
 
 
-def most(value: Callable[[Sale], Any]) -> Callable[[Sequence[Row]], Any]:
+def most(value: Value) -> Meaning:
     return lambda rows: max(known(rows, value), default=None)
 
 
-def distinct(value: Callable[[Sale], Hashable]) -> Callable[[Sequence[Row]], Any]:
+def distinct(value: Callable[[Any], Hashable]) -> Meaning:
     return lambda rows: len(set(known(rows, value)))
 
 
-def counted(value: Callable[[Sale], Any]) -> Callable[[Sequence[Row]], Any]:
+def counted(value: Value) -> Meaning:
     return lambda rows: len(known(rows, value))
 
 
-def mean(value: Callable[[Sale], Any]) -> Callable[[Sequence[Row]], Any]:
+def mean(value: Value) -> Meaning:
     return lambda rows: sum(known(rows, value)) / len(known(rows, value)) if known(rows, value) else None
 
 
-def _amount(sale: Sale) -> Any:
-    return sale.amount
+def last(value: Value, order: Value, *, the_order: bool = False) -> Meaning:
+    """The value of the row that is last by `order`, or that order: rows without one of both do not count."""
+
+    def meaning(rows: Sequence[Row]) -> Any:
+        pairs = [(order(row), value(row)) for row, _ in rows]
+        newest = max((pair for pair in pairs if None not in pair), default=(None, None))
+        return newest[0 if the_order else 1]
+
+    return meaning
 
 
-def _qty(sale: Sale) -> Any:
-    return sale.qty
+# -- the meaning of periods and attributes -------------------------------------------------------------------------------
 
 
-def _month(row: Row) -> date | None:
+def month(row: Row) -> date | None:
     return None if row[0].day is None else row[0].day.replace(day=1)
 
 
-def _week(row: Row) -> date | None:
+def week(row: Row) -> date | None:
     return None if row[0].day is None else row[0].day - timedelta(days=row[0].day.weekday())
 
 
-def _year(row: Row) -> date | None:
+def quarter(row: Row) -> date | None:
+    day = row[0].day
+    return None if day is None else day.replace(month=(day.month - 1) // 3 * 3 + 1, day=1)
+
+
+def year(row: Row) -> date | None:
     return None if row[0].day is None else row[0].day.replace(month=1, day=1)
 
 
-def _day_in_new_york(row: Row) -> date | None:
+def day_in_new_york(row: Row) -> date | None:
     at = row[0].at
     return None if at is None else at.replace(tzinfo=UTC).astimezone(NEW_YORK).date()
 
 
-# -- the definitions -----------------------------------------------------------------------------------------------------
-
-_SALES = Source(table="sales")
-_SHOPS = Join(source=Source(table="shops"), on="shops.shop = sales.shop", kind="left")
-
-
-def _definition(name: str, **parts: Any) -> AggregateDefinition:
-    return AggregateDefinition(**{"organization_id": ORG, "cube": "sales", "source": _SALES, "name": name, **parts})
+def shop(row: Row) -> str | None:
+    name: str | None = row[0].shop
+    return name
 
 
-def kinds() -> tuple[Kind, ...]:
-    """One definition of each sort that the planner or the publisher treats differently."""
-    return (
-        Kind(
-            _definition(
-                "by_month",
-                attributes=[Attribute("month", "date_trunc('month', day)"), Attribute("shop")],
-                measures=[
-                    *(Measure("amount", "sum", "amount"), Measure("n", "count")),
-                    *(Measure("big", "count", filter="qty > 2"), Measure("avg_qty", "avg", "qty")),
-                    *(Measure("least", "min", "qty"), Measure("most", "max", "amount")),
-                ],
-                partition=PartitionBy("day", "month"),
-            ),
-            keys=(_month, lambda row: row[0].shop),
-            period=_month,
-            measures=(
-                *(total(_amount), len, lambda rows: sum(1 for qty in known(rows, _qty) if qty > 2)),
-                *(mean(_qty), least(_qty), most(_amount), total(_qty), counted(_qty)),
-            ),
-        ),
-        Kind(
-            _definition(
-                "totals", measures=[Measure("amount", "sum", "amount"), Measure("d", "count_distinct", "shop")]
-            ),
-            measures=(total(_amount), distinct(lambda sale: sale.shop)),
-        ),
-        Kind(
-            _definition(
-                "by_region",
-                joins=[_SHOPS],
-                attributes=[Attribute("region", "shops.region")],
-                measures=[Measure("amount", "sum", "sales.amount"), Measure("n", "count")],
-                partition=PartitionBy("sales.day", "month"),
-            ),
-            joined=True,
-            keys=(lambda row: row[1],),
-            period=_month,
-            period_shown=True,
-            measures=(total(_amount), len),
-        ),
-        Kind(
-            _definition(
-                "weights",
-                joins=[_SHOPS],
-                attributes=[Attribute("region", "shops.region"), Attribute("year", "year(sales.day)")],
-                measures=[Measure("weight", "sum", "sales.weight")],
-                partition=PartitionBy("sales.day", "year"),
-            ),
-            joined=True,
-            keys=(lambda row: row[1], lambda row: row[0].day and row[0].day.year),
-            period=_year,
-            measures=(total(lambda sale: sale.weight),),
-        ),
-        Kind(
-            _definition(
-                "by_day",
-                attributes=[Attribute("shop")],
-                measures=[Measure("n", "count"), Measure("last", "max", "sold_at")],
-                partition=PartitionBy("sold_at", "day", zone="America/New_York", name="sold_on"),
-            ),
-            keys=(lambda row: row[0].shop,),
-            period=_day_in_new_york,
-            period_shown=True,
-            measures=(len, most(lambda sale: sale.at)),
-        ),
-        Kind(
-            _definition(
-                "by_week",
-                source=Source(table="sales", where="qty > 0 AND shop <> :shop"),
-                parameters={"shop": "moon"},
-                measures=[Measure("qty", "sum", "qty")],
-                partition=PartitionBy("day", "week"),
-            ),
-            passes=lambda sale: sale.qty is not None and sale.qty > 0 and sale.shop not in (None, "moon"),
-            period=_week,
-            period_shown=True,
-            measures=(total(_qty),),
-        ),
-        Kind(
-            _definition(
-                "by_shop",
-                attributes=[Attribute("shop")],
-                measures=[Measure("n", "count")],
-                partition=PartitionBy("day", "year"),
-                dependencies=[Source(table="shops")],
-            ),
-            keys=(lambda row: row[0].shop,),
-            period=_year,
-            period_shown=True,
-            measures=(len,),
-        ),
-    )
+def region(row: Row) -> str | None:
+    return row[1]
 
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in kinds()}
+def one_of(*names: str) -> Callable[[Row], str | None]:
+    """By a list of values: what it does not name is `other`."""
 
+    def place(row: Row) -> str | None:
+        name = shop(row)
+        return name if name is None or name in names else "other"
 
-def narrowed(kind: Kind) -> Kind:
-    """The same aggregate over some of the rows: the columns stay, the contents do not."""
-    source = kind.definition.source
-    where = "id % 2 = 0" if source.where is None else f"({source.where}) AND id % 2 = 0"
-    definition = evolve(kind.definition, source=evolve(source, where=where))
-    return evolve(kind, definition=definition, passes=lambda sale: kind.passes(sale) and sale.id % 2 == 0)
-
-
-def shortened(kind: Kind) -> Kind:
-    """The same aggregate without its first measure (it has more): the columns change."""
-    definition = evolve(kind.definition, measures=kind.definition.measures[1:])
-    return evolve(kind, definition=definition, measures=kind.measures[1:])
+    return place

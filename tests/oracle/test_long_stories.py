@@ -23,7 +23,9 @@ from aggmaint.maintenance import AggregateMaintenance
 from aggmaint.warehouses.duckdb import DuckDBWarehouse
 
 from ..maintenance.support import NOON, FakeContext
-from .model import KINDS, ORG, Sale, narrowed
+from .kinds import KINDS
+from .model import ORG, Sale
+from .variants import narrowed
 from .world import World
 
 REFRESHES, REBUILDS = (200, 20) if os.environ.get("AGGMAINT_DEEP") else (40, 4)

@@ -8,7 +8,8 @@ from attrs import evolve
 
 from aggmaint.core.job import JobStatus
 
-from .model import ORG, Sale, narrowed
+from .model import ORG, Sale
+from .variants import narrowed
 from .world import World
 
 

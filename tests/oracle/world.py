@@ -5,13 +5,13 @@ another job run, or the process die between any two of them. A dead process is a
 leaves are the job store and a copy of the database file with its log, as a kill leaves them, and a new process opens them.
 Time stands still until a test moves it; each statement takes a little of it.
 
-Truth is the list of all states that the base was in. A view must at every moment show one of them, whole, and never an older
-one than was seen before; after a complete run with nothing changed since, it shows the last one.
+Truth is the list of all states that the base was in (base.py); what readers must see of it is in readers.py. After a
+complete run with nothing changed since, they see the last one.
 """
 
-import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from itertools import count
 from pathlib import Path
@@ -21,62 +21,37 @@ import duckdb
 from attrs import evolve, frozen
 
 from aggmaint.aggregates.model import AggregateDefinition
-from aggmaint.aggregates.naming import LEDGER_TABLES, schema_name
 from aggmaint.aggregates.policy import Policy
 from aggmaint.core.job import JobStatus, MaintenanceJob
 from aggmaint.engine import JobDetails, MaintenanceEngine
-from aggmaint.errors import StoreUnavailableError
 from aggmaint.maintenance import AggregateMaintenance
-from aggmaint.stores.memory import MemoryStore, _Org
-from aggmaint.task import ContextWrapper, MaintenanceReport, TaskContext
+from aggmaint.task import MaintenanceReport, TaskContext
 from aggmaint.testing.clocks import ManualClock
 from aggmaint.warehouses.duckdb import DuckDBOptions, DuckDBWarehouse
 
-from .model import KINDS, ORG, Kind, Sale, State, shown, spelled
+from .lives import Lives
+from .mishaps import Deaf, Mortal
+from .model import ORG, Kind
+from .readers import WRITES, Readers
 from .tap import CrashError, Tap, nothing
 
-WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|CREATE|DROP|COMMENT|ALTER|COPY|MERGE|TRUNCATE)\b", re.IGNORECASE)
-COLUMNS = "id INTEGER, day DATE, sold_at TIMESTAMP, shop VARCHAR, amount DECIMAL(12, 2), qty INTEGER, weight DOUBLE"
 STATEMENT_S = 0.01
 """How long a statement takes in this world."""
 
+RESTS = frozenset({"definition_unused", "definition_over_limit", "definition_deactivated"})
+"""What a report says of a definition that is deactivated."""
 
-class Mortal(MemoryStore):
-    """A job store that outlives the process; a dead process can not write to it. It can be copied, and put back."""
-
-    dead = False
-
-    def copy(self) -> Any:
-        return {org_id: (org.document, dict(org.jobs)) for org_id, org in self._orgs.items()}
-
-    def put_back(self, copy: Any) -> None:
-        for org_id, (document, jobs) in copy.items():
-            self._orgs[org_id] = _Org(document, dict(jobs))
-
-    def load(self, org_ids: Any) -> Any:
-        self._require_life()
-        return super().load(org_ids)
-
-    def commit(self, changes: Any) -> Any:
-        self._require_life()
-        return super().commit(changes)
-
-    def _require_life(self) -> None:
-        if self.dead:
-            raise CrashError
-
-
-class Deaf(ContextWrapper):
-    """A worker that slept through the loss of its job: it asks nobody before it publishes. Only the guard can stop it."""
-
-    def progress(self, step: str, *, done: int = 0, total: int | None = None, detail: str = "") -> None:
-        return
-
-    def check(self) -> None:
-        return
-
-    def confirm(self) -> None:
-        return
+UNTOUCHED = frozenset(
+    {
+        "definition_over_budget",
+        "upstream_first",
+        "not_covered",
+        "source_unavailable",
+        "upstream_unavailable",
+        "ledger_lost",
+    }
+)
+"""What a report says of an aggregate that was left as it was."""
 
 
 @frozen
@@ -87,32 +62,28 @@ class Foreign:
     looks: tuple[Any, ...]
 
 
-class World:
-    """See the module's docstring. `names`: the aggregates that are defined."""
+class World(Readers):
+    """See the module's docstring. `names`: the aggregates that are defined; `lives`: which of them may be pruned."""
 
-    def __init__(self, directory: Path, names: Sequence[str], policy: Policy | None = None) -> None:
+    def __init__(
+        self, directory: Path, names: Sequence[str], policy: Policy | None = None, lives: Lives | None = None
+    ) -> None:
+        super().__init__(names)
         self.directory = directory
-        self.names = list(names)
         self.policy = policy or Policy()
+        self.lives = lives or Lives()
+        self.fleeting = self.lives.subtype is not None
         self.clock = ManualClock()
         self.store = Mortal(clock=self.clock)
-        self.kinds: dict[str, Kind] = dict(KINDS)
-        self.former: dict[str, list[Kind]] = {}
-        self.blocked: set[str] = set()
-        self.base = "sales"
         self.deaf = False
         self.statements: list[str] = []
         self.wrong: list[AssertionError] = []
-        self.states = [State()]
-        self.seen: dict[str, int] = {}
-        self.broken: set[str] = set()
+        self.told_mixed: set[str] = set()
         self.foreign: list[Foreign] = []
         self._ids = count(1)
         self._files = count(1)
-        self._cache: dict[tuple[str, str, int], list[str]] = {}
         self._open(directory / "world-0.duckdb")
-        self.execute(f"CREATE TABLE sales ({COLUMNS})")
-        self.execute("CREATE TABLE shops (shop VARCHAR, region VARCHAR)")
+        self.create_tables()
         self.engine.register_organizations([ORG])
 
     # -- the process ---------------------------------------------------------------------------------------------------
@@ -211,96 +182,80 @@ class World:
         self.tap.close()
         self._remove(self.path)
         self._open(path)
-        self._write_base()
+        self.write_all()
         self.seen.clear()
-
-    # -- the base ------------------------------------------------------------------------------------------------------
-
-    def execute(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """As the host or a stranger would, past our code."""
-        cursor = self.tap.connection.cursor()
-        try:
-            return (cursor.execute(sql, parameters) if parameters is not None else cursor.execute(sql)).fetchall()
-        finally:
-            cursor.close()
-
-    @property
-    def state(self) -> State:
-        return self.states[-1]
-
-    def change(self, sales: Mapping[int, Sale | None], shops: Sequence[tuple[str, str | None]] | None = None) -> None:
-        """One transaction of the host: put these sales (None: delete), and these shops in place of all."""
-        cursor = self.tap.connection.cursor()
-        cursor.execute("BEGIN TRANSACTION")
-        gone = [each for each in sales if each in self.state.sales]
-        if gone:
-            cursor.execute(f"DELETE FROM {self.base} WHERE id IN ({', '.join(map(str, gone))})")
-        put = [sale for sale in sales.values() if sale is not None]
-        self._insert(cursor, put)
-        kept = {key: sale for key, sale in self.state.sales.items() if key not in sales}
-        state = State({**kept, **{sale.id: sale for sale in put}}, self.state.shops)
-        if shops is not None:
-            state = evolve(state, shops=tuple(shops))
-            self._insert_shops(cursor, state.shops)
-        cursor.execute("COMMIT")
-        cursor.close()
-        self.states.append(state)
-
-    def _insert(self, cursor: Any, sales: Sequence[Sale]) -> None:
-        if sales:
-            marks = ", ".join("(?, ?, ?, ?, ?, ?, ?)" for _ in sales)
-            values = [v for s in sales for v in (s.id, s.day, s.at, s.shop, s.amount, s.qty, s.weight)]
-            cursor.execute(
-                f"INSERT INTO {self.base} (id, day, sold_at, shop, amount, qty, weight) VALUES {marks}", values
-            )
-
-    def _insert_shops(self, cursor: Any, shops: Sequence[tuple[str, str | None]]) -> None:
-        cursor.execute("DELETE FROM shops")
-        for pair in shops:
-            cursor.execute("INSERT INTO shops VALUES (?, ?)", pair)
-
-    def _write_base(self, sales: Sequence[Sale] | None = None) -> None:
-        """All base rows anew, in this order."""
-        cursor = self.tap.connection.cursor()
-        cursor.execute("BEGIN TRANSACTION")
-        cursor.execute(f"DELETE FROM {self.base}")
-        self._insert(cursor, list(self.state.sales.values()) if sales is None else sales)
-        self._insert_shops(cursor, self.state.shops)
-        cursor.execute("COMMIT")
-        cursor.close()
-
-    def permute(self, sales: Sequence[Sale]) -> None:
-        """The same rows in another order: nothing has changed."""
-        assert sorted(sales, key=lambda each: each.id) == sorted(self.state.sales.values(), key=lambda each: each.id)
-        self._write_base(sales)
 
     # -- definitions ---------------------------------------------------------------------------------------------------
 
     def definitions(self) -> list[AggregateDefinition]:
-        wanted = [self.kinds[name].definition for name in self.names]
+        wanted = [self.lives.typed(self.kinds[name].definition) for name in self.names]
         return [evolve(each, blocked=each.name in self.blocked) for each in wanted]
 
     def redefine(self, name: str, kind: Kind) -> None:
         """Until a complete job, readers may see what the aggregate meant before, or means now."""
         self.former.setdefault(name, []).append(self.kinds[name])
         self.kinds[name] = kind
-
-    @property
-    def served(self) -> list[str]:
-        """The aggregates that must be in service, once they were seen."""
-        return [name for name in self.names if name not in self.blocked]
+        self.lives.redefined(name)
 
     # -- running -------------------------------------------------------------------------------------------------------
 
     def job(self, **options: Any) -> JobDetails:
         """Run a job now. It has ended when this returns."""
         self.statements.clear()
+        self.lives.job_begins(self.clock.wall_at)
         self.engine.run_immediately(ORG, options=options)
         for wrong in self.wrong:
             raise wrong
         newest = self.engine.list_jobs(ORG, limit=1).jobs[0]
         assert newest.status is not JobStatus.INPROGRESS, "the engine came back before its job had ended"
-        return self.engine.get_job(ORG, newest.id)
+        done = self.engine.get_job(ORG, newest.id)
+        if done.job.status is JobStatus.DONE:
+            self._believe(done, plain=not options)
+        return done
+
+    def _believe(self, done: JobDetails, *, plain: bool) -> None:
+        """What the report says of definitions: which rest, and which are mixed. It is checked where it can be.
+
+        plain  the job was asked for nothing else than to do what is to be done.
+        """
+        assert done.report is not None
+        told = definitions_told(done)
+        failed = {each["aggregate"] for each in done.report["details"]["steps"] if each["outcome"] == "failed"}
+        for name in self.names:
+            reason = told[f"sales.{name}"]
+            if reason in RESTS:
+                self.resting.add(name)
+                self.seen.pop(name, None)
+            else:
+                self.resting.discard(name)
+            if reason == "definition_mixed":
+                self.told_mixed.add(name)
+            elif reason not in UNTOUCHED and f"sales.{name}" not in failed:
+                self.mixed.discard(name)
+                self.told_mixed.discard(name)
+        if plain and not failed:
+            self.lives.job_ended(self.names, told, self.blocked, self.policy, self.clock.wall_at)
+        inventory = self.engine.get_inventory(ORG)
+        assert inventory is not None
+        said = {f"{each['cube']}.{each['name']}" for each in inventory.content["definitions"] if each["mixed"]}
+        assert said >= self.labels(self.told_mixed), "what a budget split is mixed until it is done"
+
+    @contextmanager
+    def on_a_budget(self, budget: Policy | None) -> Iterator[None]:
+        """Under these bounds (None: none) an aggregate may be split, until a report says how it stands."""
+        usual = self.policy
+        if budget is not None:
+            self.policy = evolve(
+                usual,
+                run_partitions_max=budget.run_partitions_max,
+                run_rows_max=budget.run_rows_max,
+                run_s=budget.run_s,
+            )
+            self.mixed |= set(self.served)
+        try:
+            yield
+        finally:
+            self.policy = usual
 
     def settle(self, **options: Any) -> JobDetails:
         """A job that must do everything that is to be done."""
@@ -310,12 +265,15 @@ class World:
         """This job is complete, and all views show the last state of the base."""
         assert done.job.status is JobStatus.DONE, (done.job.error, done.report)
         assert done.report is not None
-        assert done.report["complete"], done.report["errors"]
-        self.broken.clear()
-        self.former.clear()
+        held = [name for name in self.served if self.held(name)]
+        assert done.report["complete"] == (not held), done.report["errors"]
+        self.broken.intersection_update(held)
+        self.former = {name: kinds for name, kinds in self.former.items() if held}
         for name in self.served:
-            assert self.view(name) == self.must(name, len(self.states) - 1), f"{name} is not of the present"
-            self.seen[name] = len(self.states) - 1
+            if name not in held:
+                assert name not in self.mixed, f"{name} was brought up to date and is still mixed"
+                assert self.view(name) == self.now(name), f"{name} is not of the present"
+                self.seen[name] = len(self.states) - 1
         return done
 
     def writes(self) -> list[str]:
@@ -325,77 +283,6 @@ class World:
     def newest_job(self) -> MaintenanceJob | None:
         jobs = self.engine.list_jobs(ORG, limit=1).jobs
         return jobs[0] if jobs else None
-
-    # -- what readers see ----------------------------------------------------------------------------------------------
-
-    @property
-    def schema(self) -> str:
-        return schema_name(ORG)
-
-    def must(self, name: str, state: int, kind: Kind | None = None) -> list[str]:
-        """What the view must show of that state."""
-        kind = kind or self.kinds[name]
-        key = (name, kind.definition.definition_hash, state)
-        if key not in self._cache:
-            self._cache[key] = shown(kind, self.states[state])
-        return self._cache[key]
-
-    def view(self, name: str) -> list[str]:
-        """What the view shows. Raises AssertionError if there is none, or it can not be read."""
-        try:
-            return spelled(self.execute(f'SELECT * FROM "{self.schema}"."sales__{name}"'))
-        except duckdb.Error as problem:
-            raise AssertionError(f"{name} can not be read: {problem}") from problem
-
-    def look(self, name: str) -> None:
-        """Read one view as a reader would: it must show one state of the base, whole, and none older than the last."""
-        if name in self.broken or (name not in self.seen and not self.has_view(name)):
-            return
-        rows = self.view(name)
-        for state in range(len(self.states) - 1, self.seen.get(name, 0) - 1, -1):
-            if rows in [self.must(name, state, kind) for kind in (self.kinds[name], *self.former.get(name, ()))]:
-                self.seen[name] = max(state, self.seen.get(name, 0))
-                return
-        raise AssertionError(f"{name} shows no state of the base since {self.seen.get(name)}: {rows}")
-
-    def look_at_all(self) -> None:
-        for name in self.served:
-            self.look(name)
-
-    def has_view(self, name: str) -> bool:
-        return (f"sales__{name}", "VIEW") in self.objects()
-
-    def objects(self) -> set[tuple[str, str]]:
-        rows = self.execute(
-            "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = ?", [self.schema]
-        )
-        return {(str(name), "VIEW" if kind == "VIEW" else "TABLE") for name, kind in rows}
-
-    def in_service(self, name: str) -> str | None:
-        """The physical table that the ledger says is in service."""
-        if ("aggmaint_instance", "TABLE") not in self.objects():
-            return None
-        found = self.execute(
-            f"SELECT table_name FROM \"{self.schema}\".aggmaint_instance WHERE status = 'active' AND label = ?",
-            [f"sales.{name}"],
-        )
-        return str(found[0][0]) if found else None
-
-    def ledger(self) -> list[Any]:
-        """Everything that a publish writes: ledger rows, and the views' definitions."""
-        if ("aggmaint_instance", "TABLE") not in self.objects():
-            return []
-        tables = [self.execute(f'SELECT * FROM "{self.schema}".{name} ORDER BY ALL') for name in LEDGER_TABLES[1:]]
-        views = self.execute(
-            "SELECT view_name, sql, comment FROM duckdb_views() WHERE schema_name = ? ORDER BY 1", [self.schema]
-        )
-        return [*tables, views]
-
-    def fence(self) -> tuple[int, int]:
-        """(generation, number) of the newest claim; (-1, -1) before the first."""
-        if ("aggmaint_control", "TABLE") not in self.objects():
-            return (-1, -1)
-        return self.execute(f'SELECT generation, fence FROM "{self.schema}".aggmaint_control')[0]
 
     # -- what others made ----------------------------------------------------------------------------------------------
 
@@ -423,11 +310,18 @@ class World:
             assert self.looks(each.name) == each.looks, f"{each.name} of somebody else was touched"
 
 
+def definitions_told(done: JobDetails) -> dict[str, str]:
+    """What a report says of each definition: its reason, by label."""
+    assert done.report is not None
+    decisions = done.report["details"]["decisions"]
+    return {each["aggregate"]: each["reason"] for each in decisions if each["subject"] == "definition"}
+
+
 def fork(world: World, directory: Path) -> World:
     """Another world that is as this one, with nothing shared."""
     other = copy(world)
     for name, value in vars(world).items():
-        if isinstance(value, dict | list | set):
+        if isinstance(value, dict | list | set | Lives):
             setattr(other, name, copy(value))
     other.directory = directory
     other.clock = ManualClock()
@@ -438,28 +332,3 @@ def fork(world: World, directory: Path) -> World:
     world._copy(world.path, path)
     other._open(path)
     return other
-
-
-# -- what may happen to a job --------------------------------------------------------------------------------------------
-
-
-def break_connection(world: World) -> None:
-    """All cursors are gone. After a commit this is a lost acknowledgement."""
-    for cursor in world.tap.cursors:
-        cursor.real.close()
-    raise duckdb.ConnectionException("Connection Error: the connection was closed")
-
-
-def fail_statement(_world: World) -> None:
-    raise duckdb.IOException("IO Error: could not write: no space left on device")
-
-
-def lose_store(_world: World) -> None:
-    raise StoreUnavailableError("the job store is away")
-
-
-def cancel_job(world: World) -> None:
-    newest = world.newest_job()
-    if newest is not None:
-        world.make_engine().cancel(ORG, newest.id)
-    world.clock.pass_s(2.0)

@@ -15,7 +15,8 @@ from aggmaint.warehouses.duckdb import DuckDBWarehouse
 from aggmaint.warehouses.memory import MemoryWarehouse
 
 from ..maintenance.support import NOON, FakeContext, actions, refreshed
-from ..oracle.model import KINDS, Sale, State, shown, spelled
+from ..oracle.kinds import KINDS
+from ..oracle.model import Kind, Sale, State, shown, spelled
 
 ORG = "acme"
 SALES: list[dict[str, Any]] = [
@@ -125,6 +126,14 @@ def as_row(sale: Sale) -> dict[str, Any]:
     return {"sold_at" if name == "at" else name: getattr(sale, name) for name in names}
 
 
+def it_can(kind: Kind) -> bool:
+    """Periods of the calendar over tables; `test_what_only_duckdb_can_do_is_refused_and_named` is about the rest."""
+    partition = kind.definition.partition
+    by_calendar = partition is None or not (partition.by_value or partition.merge)
+    plain = all(each.order is None for each in kind.definition.measures)
+    return by_calendar and plain and kind.table == "sales" and kind.over is None
+
+
 def test_it_agrees_with_the_oracle_on_every_kind_of_definition() -> None:
     sales = [
         Sale(1, date(2024, 1, 31), datetime(2024, 3, 10, 4, 59, 59), "north", Decimal("1.50"), 1, 0.5),
@@ -133,13 +142,14 @@ def test_it_agrees_with_the_oracle_on_every_kind_of_definition() -> None:
         Sale(4, date(2024, 12, 31), datetime(2024, 11, 4, 5), "moon", Decimal(4), 4, 2.0),
     ]
     state = State({sale.id: sale for sale in sales}, (("north", "cold"), ("north", "warm"), ("south", None)))
-    host = Host(*(kind.definition for kind in KINDS.values()))
+    kinds = {name: kind for name, kind in KINDS.items() if it_can(kind)}
+    host = Host(*(kind.definition for kind in kinds.values()))
     host.warehouse.replace(
         {"sales": map(as_row, sales), "shops": [{"shop": shop, "region": region} for shop, region in state.shops]}
     )
     report = host.run()
     assert report.complete, report.errors
-    for name, kind in KINDS.items():
+    for name, kind in kinds.items():
         rows = [tuple(row.values()) for row in host.warehouse.read(ORG, f"sales__{name}")]
         assert spelled(rows) == shown(kind, state), name
 
