@@ -81,19 +81,7 @@ def ration(plan: MaintenancePlan, policy: Policy) -> MaintenancePlan:
 
 def leave_over(plan: MaintenancePlan, kept: Sequence[Step], why: str) -> MaintenancePlan:
     """The plan with these steps only; what is over budget is left for a later run, and says so."""
-    refreshed = {each.definition.id: len(each.partitions) for each in kept if isinstance(each, RefreshStep)}
-    planned = {each.definition.id: len(each.partitions) for each in plan.steps if isinstance(each, RefreshStep)}
-    left = leave_out(plan, kept, _reason, why)
-    mixed = {key for key, count in refreshed.items() if count < planned.get(key, 0)}
-
-    def told(decision: Decision) -> Decision:
-        if decision.subject is not Subject.DEFINITION or decision.definition_id not in mixed:
-            return decision
-        done, total = refreshed[decision.definition_id], planned[decision.definition_id]
-        words = f"{done} of {total} stale partitions are refreshed, {total - done} left for a later run; {why}"
-        return evolve(decision, reason=Reason.DEFINITION_MIXED, words=words)
-
-    return evolve(left, decisions=tuple(told(each) for each in left.decisions))
+    return leave_out(plan, kept, _reason, why)
 
 
 def _reason(decision: Decision) -> Reason:

@@ -7,8 +7,8 @@ seen. `with_marks` puts the two together, purely: a partition that a mark touche
 inventory says. A mark on the source whose rows make the partitions names periods (`stale`); one on a joined or
 depended-on source may concern any (`unknown`). Partitions that do not exist yet can not be shown.
 
-`mixed`: a budget split a refresh, so that old and new partitions stand side by side. A run that does not reach the aggregate
-leaves it so, and says so: it is mixed from that run on until all its partitions are fresh, or another table serves.
+`mixed`: a budget, or what a job was asked for, split a refresh, so that old and new partitions stand side by side. A run
+that does not reach the aggregate leaves it so, and says so, until all its partitions are fresh, or another table serves.
 
 `verified_at` is when a partition's source and table were last both compared, or it was written. It is carried from
 inventory to inventory, is what the rotating audit goes by (`looking.py`), and costs no write in the warehouse.

@@ -13,7 +13,7 @@ A job writes it when it ends; CLI, HTTP routes and dashboard read it. Its shape 
                       "sql": null | what computes it, at most 4,000 characters,
                       "partition": null | {"expression", "granularity", "zone"},
                       "rows", "partitions", "stale_partitions",
-                      "mixed": whether a budget let only a part of the stale partitions be refreshed,
+                      "mixed": whether only a part of the stale partitions was refreshed (a budget, a request),
                       "last_build": null | {"started_at", "ended_at", "published_at", "duration_ms", "rows"},
                       "created_at", "average_build_duration_ms": null | int,
                       "query_utilization": all uses ever told, "recent_utilization": uses of the last `unused_days`,

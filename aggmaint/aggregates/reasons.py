@@ -137,8 +137,8 @@ _TABLE: Mapping[Reason, tuple[Weight, str]] = {
     Reason.DEFINITION_OVER_BUDGET: (_WORK, "The run's budget was used up; a later run builds or refreshes it."),
     Reason.DEFINITION_MIXED: (
         _WORK,
-        "The run's budget allowed a part of its stale partitions: until the others follow, readers see old and new "
-        "partitions side by side.",
+        "The run's budget, or what it was asked for, reached a part of its stale partitions: until the others follow, "
+        "readers see old and new partitions side by side.",
     ),
     Reason.DEFINITION_DISOWNED: (_WORK, "A person gave its table and view away; they stay, and are no longer ours."),
     Reason.GATE_FAILED: (

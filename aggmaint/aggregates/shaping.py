@@ -310,7 +310,11 @@ def _only_partitions(step: RefreshStep, keys: Sequence[str]) -> RefreshStep | No
 def leave_out(
     plan: MaintenancePlan, kept: Sequence[Step], reason_of: Callable[[Decision], Reason], why: str
 ) -> MaintenancePlan:
-    """A plan with these steps only. What is left out is deferred, and says so, with the reason that fits its decision."""
+    """A plan with these steps only. What is left out is deferred, and says so, with the reason that fits its decision.
+
+    An aggregate of which only some stale partitions are left in is mixed until the others are done: a row that moved from
+    one to the other is there twice, or not at all.
+    """
     after = {identity_of(step): step for step in kept}
     before = {identity_of(step): step for step in plan.steps}
     left = sum(after.get(key) != step for key, step in before.items())
@@ -321,8 +325,33 @@ def leave_out(
             return decision
         return evolve(decision, reason=reason_of(decision), action=Action.DEFER, words=f"{decision.words}; {why}")
 
-    decisions = tuple(told(each) for each in plan.decisions)
+    mixed = _mixed(plan.steps, kept, why)
+    decisions = tuple(mixed(told(each)) for each in plan.decisions)
     return evolve(plan, steps=tuple(kept), decisions=decisions, left_out=plan.left_out + left)
+
+
+def _mixed(planned: Sequence[Step], kept: Sequence[Step], why: str) -> Callable[[Decision], Decision]:
+    """Tells of definitions whose stale partitions are refreshed in part."""
+    total, done = _stale(planned), _stale(kept)
+
+    def told(decision: Decision) -> Decision:
+        key = decision.definition_id or ""
+        if decision.subject is not Subject.DEFINITION or not 0 < done.get(key, 0) < total.get(key, 0):
+            return decision
+        left = total[key] - done[key]
+        words = f"{done[key]} of {total[key]} stale partitions are refreshed, {left} left for a later run; {why}"
+        return evolve(decision, reason=Reason.DEFINITION_MIXED, words=words)
+
+    return told
+
+
+def _stale(steps: Sequence[Step]) -> dict[str, int]:
+    """How many stale partitions are refreshed, by definition id; those that are only asked for are right as they are."""
+    return {
+        step.definition.id: sum(each.reason is not Reason.PARTITION_REQUESTED for each in step.partitions)
+        for step in steps
+        if isinstance(step, RefreshStep)
+    }
 
 
 def _identity_of_decision(decision: Decision) -> Identity:

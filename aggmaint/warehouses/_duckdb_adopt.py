@@ -5,8 +5,7 @@ Theory of operation
 *Taking over* makes another installation's schema ours: the control row and the tag of every object, together, so that no
 state between has tags that the control row contradicts. *Adopting* writes the ledger rows of a table that is there: it
 proves, from the transaction's one snapshot, that the table has the columns of its definition and one row per key, and
-compares each period's content with a recomputation. A period that is equal is recorded with the source's token; one that
-is not with a token of a scheme of its own, which compares with no other, so that the next run refreshes it. *Disowning*
+compares each period's content with a recomputation; `bookkeeping.Proof` says what is recorded of it. *Disowning*
 takes the tags and the ledger rows away, and leaves the table and its view to their owner.
 """
 
@@ -22,15 +21,16 @@ from ..aggregates.observation import PartitionContent
 from ..aggregates.periods import Period
 from ..aggregates.scans import level_two_sql, read_contents
 from ..aggregates.sql import grain
-from ..aggregates.tokens import TokenKind, unverified_token
+from ..aggregates.tokens import TokenKind
 from ..errors import FenceLostError, WarehouseQueryError
-from ..warehouse import ManagedSchema, PartitionWrite
+from ..warehouse import ManagedSchema
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
 from ._duckdb_ledger import Ledger
 from ._duckdb_ledger_rows import columns_text
 from ._duckdb_observe import Observer
 from ._duckdb_tokens import BrokenQueryError, broke_off
+from .bookkeeping import Proof
 
 
 def take_over(connection: Connection, ledger: Ledger, schema: ManagedSchema) -> None:
@@ -65,7 +65,7 @@ class Adopter:
         if self._ledger.active_ids(definition.id) or self._ledger.knows(instance.id):
             raise FenceLostError(f"aggregate {definition.label} is in the ledger already; rolled back")
         try:
-            writes, source_tokens = self._proved(step)
+            proof = self._proved(step)
         except WarehouseQueryError as problem:
             words = problem.message if problem.definition_id else broke_off(problem)
             raise WarehouseQueryError(words, definition_id=definition.id) from problem
@@ -78,32 +78,24 @@ class Adopter:
         )
         self._ledger.insert_intent(intent)
         facts = {"build_id": build_id, "built_at": at, "published_at": at, "message": "adopted, not built"}
-        columns = {"column_list": columns_text(instance.columns), "row_count": sum(each.rows for each in writes)}
+        columns = {"column_list": columns_text(instance.columns), "row_count": sum(each.rows for each in proof.written)}
         self._ledger.move(instance.id, InstanceStatus.ACTIVE, at, {**facts, **columns})
-        self._ledger.insert_partitions(instance.id, writes, at, build_id)
-        self._ledger.replace_sources(instance.id, source_tokens)
+        self._ledger.insert_partitions(instance.id, proof.written, at, build_id)
+        self._ledger.replace_sources(instance.id, proof.source_tokens)
 
-    def _proved(self, step: AdoptStep) -> tuple[list[PartitionWrite], tuple[tuple[str, str], ...]]:
+    def _proved(self, step: AdoptStep) -> Proof:
         """Tokens first, then data, all from the transaction's one snapshot."""
         definition, table = step.definition, self._ledger.table(step.instance.table_name)
         self._require_fit(step, table)
         self._observer.note_files([definition])
         answers = self._observer.tokens.for_build([definition], lambda _what: None)
         sources = self._observer.tokens.source_tokens(definition, answers)
-        recomputed = {each.period: each.content for each in self._recomputed(definition)}
         tokens: dict[Period, str] = dict(answers.get((definition.id, ""), ()))
         if definition.joins:
             tokens = dict(self._observer.tokens.level_two(definition))
-        contents = self._observer.contents_of(definition, table)
+        proof = Proof.of(self._observer.contents_of(definition, table), self._recomputed(definition), tokens, sources)
         self._observer.require_files(definition)
-        writes = []
-        for each in contents:
-            equal = each.content == recomputed.get(each.period) and each.period in tokens
-            token = tokens[each.period] if equal else unverified_token(each.rows)
-            writes.append(PartitionWrite(each.period, each.rows, token, each.content))
-        if any(each.token == unverified_token(each.rows) for each in writes):
-            sources = tuple((key, unverified_token(0)) for key, _ in sources)  # then the next run reads the joined rows
-        return writes, sources
+        return proof
 
     def _require_fit(self, step: AdoptStep, table: str) -> None:
         """The columns that a build would make, and one row per key. Raises WarehouseQueryError."""

@@ -3,9 +3,7 @@
 from ..aggregates.decisions import AdoptStep
 from ..aggregates.observation import Column
 from ..aggregates.periods import Period
-from ..aggregates.tokens import unverified_token
 from ..errors import WarehouseQueryError
-from ..warehouse import PartitionWrite
 from ._memory_compute import (
     Computation,
     Row,
@@ -35,15 +33,8 @@ def proof_of(step: AdoptStep, columns: tuple[Column, ...], rows: tuple[Row, ...]
         raise WarehouseQueryError(bound.failure.message, definition_id=definition.id)
     computation = Computation(definition, tables)
     sources, tokens = source_tokens(definition, bound, tables), dict(period_tokens(definition, bound, tables))
-    recomputed = {each.period: each.content for each in contents(definition, computation.grouped())}
     by_period: dict[Period, list[Row]] = {}
     for row in rows:
         by_period.setdefault(computation.period(row), []).append(row)
-    written = []
-    for each in contents(definition, by_period):
-        equal = each.content == recomputed.get(each.period) and each.period in tokens
-        token = tokens[each.period] if equal else unverified_token(each.rows)
-        written.append(PartitionWrite(each.period, each.rows, token, each.content))
-    if any(each.token == unverified_token(each.rows) for each in written):
-        sources = tuple((key, unverified_token(0)) for key, _ in sources)
-    return Proof(tuple(written), sources)
+    wanted = contents(definition, computation.grouped())
+    return Proof.of(contents(definition, by_period), wanted, tokens, sources)

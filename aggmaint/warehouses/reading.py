@@ -46,7 +46,7 @@ from ..aggregates.scans import (
     requests_of,
 )
 from ..aggregates.sql import grain, select_sql, source_sql
-from ..aggregates.tokens import TokenKind, unverified_token
+from ..aggregates.tokens import TokenKind
 from ..errors import GateError, WarehouseQueryError
 from ..warehouse import (
     BuildRequest,
@@ -312,15 +312,8 @@ class SqlReading:
         if problem is not None:
             raise WarehouseQueryError(f"table {name} {problem}; it is not adopted", definition_id=definition.id)
         tokens = self._period_tokens(definition, bound, answers)
-        wanted = set(self.contents(definition, f"({self.select(definition)})"))
-        writes = []
-        for each in self.contents(definition, table):
-            token = tokens.get(each.period) if each in wanted else None
-            writes.append(PartitionWrite(each.period, each.rows, token or unverified_token(each.rows), each.content))
-        sources = _whole(definition, answers)
-        if any(each.token == unverified_token(each.rows) for each in writes):
-            sources = tuple((key, unverified_token(0)) for key, _ in sources)
-        return Proof(tuple(writes), sources)
+        wanted = self.contents(definition, f"({self.select(definition)})")
+        return Proof.of(self.contents(definition, table), wanted, tokens, _whole(definition, answers))
 
     # -- checking -----------------------------------------------------------------------------------------------------
 

@@ -131,6 +131,17 @@ def test_a_partition_that_is_not_what_its_source_says_is_refreshed_after_adoptin
     lab.assert_right()
 
 
+def test_a_partition_that_only_the_source_has_is_built_after_adopting(lab: Lab) -> None:
+    """All that the table has is right; what it has not must not count as published with it."""
+    lab.put(Sale(71, date(2025, 7, 9), "north", Decimal("1.00"), 1, 1.0))
+    lose_rows(lab)
+    assert lab.run(options=ADOPT).complete
+    found = refreshed(lab.run())
+    assert found["by_month"] == found["by_region"] == {"2025-07"}
+    lab.assert_right()
+    assert lab.run().details["steps"] == []
+
+
 def test_a_plan_shows_what_would_be_adopted_and_writes_nothing(lab: Lab) -> None:
     lose_all(lab)
     lab.statements.clear()

@@ -3,6 +3,7 @@
 from .mutant import Mutant
 
 RUN = "aggmaint/_maintenance_run.py"
+APPLYING = "tests/maintenance/test_applying.py::"
 
 FOUND_MUTANTS = (
     Mutant(
@@ -25,5 +26,26 @@ FOUND_MUTANTS = (
         "return ration(shape(more, again, observation, self._wishes, now), self._policy)",
         "return ration(more, self._policy)",
         "tests/maintenance/test_chains.py::test_a_link_that_the_ledger_lost_is_not_built_again_after_waiting",
+    ),
+    Mutant(
+        "periods that only the source has count as adopted",
+        "aggmaint/warehouses/bookkeeping.py",
+        "if missing or any(each.token",
+        "if any(each.token",
+        "tests/maintenance/test_recovering.py::test_a_partition_that_only_the_source_has_is_built_after_adopting",
+    ),
+    Mutant(
+        "a job that was asked for a part leaves an unsaid mixture",
+        "aggmaint/aggregates/shaping.py",
+        "decisions = tuple(mixed(told(each)) for each in plan.decisions)",
+        "decisions = tuple(told(each) for each in plan.decisions)",
+        APPLYING + "test_a_job_that_was_asked_for_some_of_the_stale_partitions_says_that_it_leaves_a_mixture",
+    ),
+    Mutant(
+        "what was right and asked for makes a mixture",
+        "aggmaint/aggregates/shaping.py",
+        "sum(each.reason is not Reason.PARTITION_REQUESTED for each in step.partitions)",
+        "len(step.partitions)",
+        APPLYING + "test_a_job_that_was_asked_for_partitions_that_are_fresh_mixes_nothing",
     ),
 )

@@ -1,6 +1,7 @@
 """Rules of the oracle machine: runs of each sort, and what must be true of them when nothing goes wrong."""
 
 from collections.abc import Sequence
+from datetime import date
 
 import hypothesis.strategies as st
 from hypothesis.stateful import precondition, rule
@@ -13,8 +14,8 @@ from aggmaint.core.job import JobStatus
 from aggmaint.engine import JobDetails
 
 from .kinds import KINDS
-from .model import ORG, spelled
-from .rules_base import BaseRules
+from .model import ORG, Sale, spelled
+from .rules_base import DAYS, BaseRules
 from .world import definitions_told
 
 BUDGETS = st.sampled_from(
@@ -88,6 +89,7 @@ class RunRules(BaseRules):
             else:
                 assert done.job.error.cause == "ledger_lost", done.job.error
                 self.world.lives.forgotten()
+                self.world.told_mixed.clear()
                 self.world.engine.remove_organization(ORG)
                 self.world.engine.register_organizations([ORG])
         raise AssertionError("no generation was high enough")
@@ -182,8 +184,9 @@ class RunRules(BaseRules):
     # -- what a job may be asked for -----------------------------------------------------------------------------------
 
     def only(self, options: TaskOptions) -> JobDetails:
-        """A job that does only what it was asked for."""
+        """A job that does only what it was asked for, which may be a part of what is stale."""
         self.clean = False
+        self.world.mixed |= set(self.world.served)
         done = self.watched(**options.to_json())
         self.world.look_at_all()
         return done
@@ -201,12 +204,14 @@ class RunRules(BaseRules):
         assert done.job.status is JobStatus.DONE, done.job.error
         self.run(again=True)
 
-    @rule(meanwhile=st.booleans())
-    def apply_a_plan(self, meanwhile: bool) -> None:
+    @rule(data=st.data(), meanwhile=st.sampled_from(["nothing", "another job", "the base changes"]))
+    def apply_a_plan(self, data: st.DataObject, meanwhile: str) -> None:
         """It does what was shown, or is refused if that is not right any more."""
         plan = self.world.maintenance.plan(ORG, now=self.world.clock.wall_at)
-        if meanwhile:
+        if meanwhile == "another job":
             self.world.job()
+        elif meanwhile == "the base changes" and self.world.state.sales:
+            self.move(data, data.draw(DAYS), None)
         done = self.only(TaskOptions(apply=plan))
         assert done.job.status in (JobStatus.DONE, JobStatus.FAILED)
 
@@ -223,7 +228,7 @@ class RunRules(BaseRules):
         assert done.report is not None and not done.report["complete"]
         assert self.world.writes() == [] and self.world.objects() == before
         if changed:
-            self.world.change(shops=[("north", "warm")])
+            self.world.change(shops=[("north", "warm")], sales={99_999: Sale(99_999, date(2023, 5, 5), qty=1)})
         adopted = self.only(TaskOptions(adopt=Adopt()))
         assert adopted.report is not None and adopted.report["complete"], adopted.report
         assert self.world.objects() == before

@@ -238,7 +238,8 @@ class World(Readers):
         inventory = self.engine.get_inventory(ORG)
         assert inventory is not None
         said = {f"{each['cube']}.{each['name']}" for each in inventory.content["definitions"] if each["mixed"]}
-        assert said >= self.labels(self.told_mixed), "what a budget split is mixed until it is done"
+        unsaid = {label: told[label] for label in self.labels(self.told_mixed) - said}
+        assert not unsaid, f"what a budget split is mixed until it is done: {unsaid}, failed {failed}"
 
     @contextmanager
     def on_a_budget(self, budget: Policy | None) -> Iterator[None]:
