@@ -30,7 +30,7 @@ from ._duckdb_ledger import Ledger
 from ._duckdb_ledger_rows import columns_text
 from ._duckdb_observe import Observer
 from ._duckdb_tokens import BrokenQueryError, broke_off
-from .bookkeeping import Proof
+from .proving import Proof
 
 
 def take_over(connection: Connection, ledger: Ledger, schema: ManagedSchema) -> None:

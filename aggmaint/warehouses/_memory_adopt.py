@@ -14,7 +14,7 @@ from ._memory_compute import (
     physical_columns,
     source_tokens,
 )
-from .bookkeeping import Proof
+from .proving import Proof
 
 
 def proof_of(step: AdoptStep, columns: tuple[Column, ...], rows: tuple[Row, ...], tables: Tables) -> Proof:

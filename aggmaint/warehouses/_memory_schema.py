@@ -18,7 +18,8 @@ from ..aggregates.observation import Column, ObjectKind, SchemaObject
 from ..warehouse import Refresh
 from ._memory_adopt import proof_of
 from ._memory_compute import Computation, Row, Tables
-from .bookkeeping import Books, Proof
+from .bookkeeping import Books
+from .proving import Proof
 
 
 @frozen

@@ -12,27 +12,18 @@ saw: that the claim still stands, that the ledger is as the plan saw it, and tha
 now, before it is replaced or dropped.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from ..aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RedefineStep, RetireStep
 from ..aggregates.life import DefinitionRecord
 from ..aggregates.model import INSTANCE_PREDECESSORS, AggregateDefinition, InstanceStatus
 from ..aggregates.naming import Tag
-from ..aggregates.observation import (
-    ControlState,
-    InstanceRecord,
-    ObjectKind,
-    PartitionContent,
-    PartitionRecord,
-    SchemaObject,
-)
-from ..aggregates.periods import Period
+from ..aggregates.observation import ControlState, InstanceRecord, ObjectKind, PartitionRecord, SchemaObject
 from ..aggregates.reasons import Reason
-from ..aggregates.tokens import unverified_token
 from ..core.job import Fence
 from ..errors import FenceLostError, ForeignSchemaError, WarehouseQueryError
 from ..warehouse import (
@@ -47,6 +38,7 @@ from ..warehouse import (
     Switch,
     fence_behind,
 )
+from .proving import Proof
 
 
 @define
@@ -146,39 +138,6 @@ def _intent(request: BuildRequest, control: ControlState, at: datetime) -> Insta
         parts=tuple(sorted(definition.part_hashes.items())),
         measures=definition.measures,
     )
-
-
-@frozen
-class Proof:
-    """What the ledger may say of an adopted table; see the port's `publish`."""
-
-    written: tuple[PartitionWrite, ...]
-    source_tokens: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def of(
-        cls,
-        found: Iterable[PartitionContent],
-        wanted: Iterable[PartitionContent],
-        tokens: Mapping[Period, str],
-        source_tokens: Iterable[tuple[str, str]],
-    ) -> "Proof":
-        """What the table holds, against what a recomputation from the same snapshot gives.
-
-        A period that is equal is recorded with its source's token, another one with a token that compares with none, so
-        that the next run refreshes it. Where any is not, or only the sources have it, their own tokens are not recorded
-        either: the next run looks at all periods.
-        """
-        right = set(wanted)
-        missing = {each.period for each in right}
-        written = []
-        for each in found:
-            missing.discard(each.period)
-            token = tokens.get(each.period) if each in right else None
-            written.append(PartitionWrite(each.period, each.rows, token or unverified_token(each.rows), each.content))
-        if missing or any(each.token == unverified_token(each.rows) for each in written):
-            source_tokens = ((key, unverified_token(0)) for key, _ in source_tokens)
-        return cls(tuple(written), tuple(source_tokens))
 
 
 class Hands(Protocol):

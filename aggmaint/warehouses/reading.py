@@ -58,8 +58,8 @@ from ..warehouse import (
     StageRequest,
     Tick,
 )
-from .bookkeeping import Proof
 from .checking import compared, not_compared, parameters_of, require_gate
+from .proving import Proof
 
 Row = tuple[Any, ...]
 

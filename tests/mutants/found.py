@@ -29,7 +29,7 @@ FOUND_MUTANTS = (
     ),
     Mutant(
         "periods that only the source has count as adopted",
-        "aggmaint/warehouses/bookkeeping.py",
+        "aggmaint/warehouses/proving.py",
         "if missing or any(each.token",
         "if any(each.token",
         "tests/maintenance/test_recovering.py::test_a_partition_that_only_the_source_has_is_built_after_adopting",

@@ -14,8 +14,9 @@ from aggmaint.aggregates.observation import ControlState, InstanceRecord, Object
 from aggmaint.aggregates.periods import Period
 from aggmaint.aggregates.sql import rows_of_periods_sql, view_sql
 from aggmaint.warehouse import BuildRequest, ManagedSchema, Refresh
-from aggmaint.warehouses.bookkeeping import Books, Proof
+from aggmaint.warehouses.bookkeeping import Books
 from aggmaint.warehouses.frozen_json import dumps, loads
+from aggmaint.warehouses.proving import Proof
 from aggmaint.warehouses.reading import SqlReading
 
 from .connection import Connection
