@@ -21,8 +21,9 @@ from uuid import uuid4
 
 from attrs import evolve
 
+from ._maintenance_apply import RunSettings
 from ._maintenance_looking import hints_of, observe_with_problems, sound_and_sick
-from ._maintenance_run import MaintenanceRun, RunSettings
+from ._maintenance_run import MaintenanceRun
 from ._maintenance_verify import Verification, Verifier, VerifyMode, VerifyOptions
 from .aggregates.budget import ration
 from .aggregates.certificates import Certificate, make_certificate

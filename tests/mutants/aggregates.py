@@ -100,7 +100,7 @@ AGGREGATE_MUTANTS = (
     ),
     Mutant(
         "the job store is not asked before a publish",
-        RUN,
+        "aggmaint/_maintenance_apply.py",
         "        self._context.confirm()\n        self._session.publish(",
         "        self._session.publish(",
         f"{STORIES}::test_a_job_that_was_ended_by_an_operator_publishes_nothing_more",
