@@ -46,6 +46,8 @@ class Capabilities:
     interrupts     `interrupt` breaks off a statement that runs; otherwise the job stops when it has ended.
     source_tokens  the engine can name the state of (some) sources: a text that is another one whenever their rows may be
                    others, read in the same snapshot as the rows. Such sources are not scanned while it stays the same.
+    exact_decimals sums of DECIMAL columns keep every digit. Without, the dialect's `float_types` name the type of such
+                   sums, and they are compared with a tolerance.
     """
 
     dialect: str
@@ -53,6 +55,7 @@ class Capabilities:
     snapshot_reads: bool
     interrupts: bool = False
     source_tokens: bool = False
+    exact_decimals: bool = False
 
 
 @frozen

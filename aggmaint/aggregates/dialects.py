@@ -85,7 +85,7 @@ class Dialect(Protocol):
 
 
 class DialectName(str):
-    """The name of a dialect, which carries the dialect. Within a process, one name is one dialect."""
+    """The name of a dialect, which carries the dialect. Two names are equal if their dialects are of one class, too."""
 
     __slots__ = ("dialect",)
 
@@ -95,6 +95,13 @@ class DialectName(str):
         made = super().__new__(cls, dialect.name)
         made.dialect = dialect
         return made
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, DialectName) and type(self.dialect) is not type(other.dialect):
+            return False
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
 
 
 class DuckDBDialect:

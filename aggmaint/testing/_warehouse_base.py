@@ -44,12 +44,21 @@ from .warehouse_bench import SALES, SHOPS, BaseRow, WarehouseBench
 
 ACME, KIT = "acme", "kit"
 
+
+def _row(
+    day: date | None, sold_at: str | None, shop: str | None, amount: str | None, qty: int | None, code: str
+) -> BaseRow:
+    at = None if sold_at is None else datetime.fromisoformat(sold_at)
+    money = None if amount is None else Decimal(amount)
+    return {"day": day, "sold_at": at, "shop": shop, "amount": money, "qty": qty, "code": code}
+
+
 BASE: tuple[BaseRow, ...] = (
-    {"day": date(2024, 1, 5), "shop": "north", "amount": Decimal("1.50"), "qty": 1, "code": "1"},
-    {"day": date(2024, 1, 31), "shop": "north", "amount": Decimal("2.25"), "qty": 2, "code": "1"},
-    {"day": date(2024, 2, 1), "shop": "south", "amount": Decimal("4.00"), "qty": None, "code": "2"},
-    {"day": date(2024, 2, 29), "shop": None, "amount": None, "qty": 4, "code": "2"},
-    {"day": None, "shop": "north", "amount": Decimal("8.00"), "qty": 5, "code": "3"},
+    _row(date(2024, 1, 5), "2024-01-05 12:00:00", "north", "1.50", 1, "1"),
+    _row(date(2024, 1, 31), "2024-01-31 23:30:00", "north", "2.25", 2, "1"),
+    _row(date(2024, 2, 1), "2024-02-01 00:10:00", "south", "4.00", None, "2"),
+    _row(date(2024, 2, 29), "2024-02-29 23:59:00", None, None, 4, "2"),
+    _row(None, None, "north", "8.00", 6, "3"),
 )
 SHOP_ROWS: tuple[BaseRow, ...] = (
     {"shop": "north", "region": "cold"},
@@ -259,14 +268,19 @@ class WarehouseSuiteBase:
         observation = session.observe([what], sick={})
         steps = plan_maintenance([what], observation, Policy(), self.at()).steps
         step = next((each for each in steps if isinstance(each, RefreshStep)), None)
-        step = present(step, f"something to refresh of {what.label}")
+        return observation, self.staged(session, present(step, f"something to refresh of {what.label}"))
+
+    @staticmethod
+    def staged(session: WarehouseSession, step: RefreshStep) -> Refresh:
+        """What a step of a plan publishes, computed now."""
+        what = step.definition
         wanted = tuple(each.period for each in step.partitions if each.token is not None)
         staged = session.stage([StageRequest(what, wanted)])[0] if wanted else None
         tokens = {each.period: each.token or "" for each in step.partitions}
         contents = staged.contents if staged else ()
         written = tuple(PartitionWrite(each.period, each.rows, tokens[each.period], each.content) for each in contents)
         periods = tuple(each.period for each in step.partitions)
-        return observation, Refresh(what, step.instance, staged, periods, written, step.source_tokens)
+        return Refresh(what, step.instance, staged, periods, written, step.source_tokens)
 
     def publications(self, session: WarehouseSession) -> dict[str, Callable[[], Publication]]:
         """One publication of each sort that a session may try on BY_MONTH in service; made when they are called for."""

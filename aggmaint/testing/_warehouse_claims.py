@@ -13,6 +13,9 @@ from ._expect import PATIENCE_S, equal, holds, present, raises
 from ._warehouse_base import BY_MONTH, TOTALS, WarehouseSuiteBase
 
 RACERS = 4
+STATEMENTS_MAX = 500
+WAITS_S = 0.5
+"""How long a claim is waited for, in the middle of a publish."""
 
 
 class ClaimChecks(WarehouseSuiteBase):
@@ -150,39 +153,44 @@ class ClaimChecks(WarehouseSuiteBase):
         """At whatever statement of a publish a successor claims, it fails or waits, or the publish does. Never both pass."""
         self.need_watching()
         self.ready(BY_MONTH)
-        for at in range(3):
+        for at in range(STATEMENTS_MAX):
             self.change(0, qty=20 + at)
-            session, successor = self.claimed(BY_MONTH), self.open()
-            publication, left, claimed = self.refresh(session, BY_MONTH)[1], [at], [False]
+            if not self._claimed_in_the_middle(at):
+                holds(at > 0, "the bench watches the statements of a publish")
+                return
 
-            def claim(
-                _sql: str, left: list[int] = left, other: WarehouseSession = successor, done: list[bool] = claimed
-            ) -> None:
-                left[0] -= 1
-                if left[0] == -1:
-                    self.bench.watch(None)
-                    done[0] = self._claims(other)
+    def _claimed_in_the_middle(self, at: int) -> bool:
+        """Publish, with a successor's claim before statement `at`; False if there is no such statement."""
+        session, successor = self.claimed(BY_MONTH), self.open()
+        publication, before = self.refresh(session, BY_MONTH)[1], self.everything()
+        left, passed = [at], [False]
+        threads: list[threading.Thread] = []
 
-            self.bench.watch(claim)
-            before = self.everything_but_watched()
-            try:
-                self.publish(session, publication)
-                published = True
-            except WarehouseError:
-                published = False
-            self.bench.watch(None)
-            holds(
-                not (published and claimed[0]), f"a claim at statement {at} of a publish, and the publish, both passed"
-            )
-            if not published:
-                equal(self.everything(), before, "what is there after a publish that failed")
-            session.close()
-            successor.close()
+        def claim(_sql: str) -> None:
+            left[0] -= 1
+            if left[0] == -1:
+                self.bench.watch(None)
+                threads.append(self._claiming(successor, passed))
 
-    def everything_but_watched(self) -> object:
-        return self.everything() if self.bench.watch(None) else None
+        self.bench.watch(claim)
+        try:
+            self.publish(session, publication)
+            published = True
+        except WarehouseError:
+            published = False
+        self.bench.watch(None)
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        words = f"a claim at statement {at} of a publish, and the publish, both passed"
+        holds(not (published and passed[0]), words)
+        if not published:
+            equal(self.everything(), before, "what is there after a publish that failed")
+        session.close()
+        successor.close()
+        return bool(threads)
 
-    def _claims(self, session: WarehouseSession) -> bool:
+    def _claiming(self, session: WarehouseSession, done: list[bool]) -> threading.Thread:
+        """Claim in another thread: `done` if that passed. A claim that waits for the publish has not passed before it."""
         fence = self.fence()
         outcome: list[bool] = []
 
@@ -194,8 +202,9 @@ class ClaimChecks(WarehouseSuiteBase):
 
         thread = threading.Thread(target=attempt, daemon=True)
         thread.start()
-        thread.join(1.0)  # a claim that waits for the publish has not passed before it
-        return bool(outcome and outcome[0])
+        thread.join(WAITS_S)
+        done[0] = bool(outcome and outcome[0])
+        return thread
 
     def test_nobody_writes_without_a_claim(self) -> None:
         """FenceLostError from build and publish of a session that claimed nothing, or that was closed."""

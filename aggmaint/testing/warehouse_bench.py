@@ -19,7 +19,14 @@ BaseRow = Mapping[str, Any]
 BREAKING = "CAST(code AS INTEGER)"
 SALES, SHOPS = "kit_sales", "kit_shops"
 COLUMNS: Mapping[str, Mapping[str, str]] = {
-    SALES: {"day": "DATE", "shop": "VARCHAR", "amount": "DECIMAL(12, 2)", "qty": "INTEGER", "code": "VARCHAR"},
+    SALES: {
+        "day": "DATE",
+        "sold_at": "TIMESTAMP",
+        "shop": "VARCHAR",
+        "amount": "DECIMAL(12, 2)",
+        "qty": "INTEGER",
+        "code": "VARCHAR",
+    },
     SHOPS: {"shop": "VARCHAR", "region": "VARCHAR"},
 }
 """The base tables of the kit, and their columns' types in standard SQL."""
@@ -190,6 +197,8 @@ class SqlBench:
                 return str(value).upper()
             case int() | Decimal():
                 return str(value)
+            case datetime.datetime():
+                return self._dialect.text(value.isoformat(sep=" "))
             case datetime.date():
                 return self._dialect.date(value.isoformat())
         return self._dialect.text(str(value))

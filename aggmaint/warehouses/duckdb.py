@@ -98,6 +98,7 @@ class DuckDBWarehouse:
             snapshot_reads=True,
             interrupts=True,
             source_tokens=known,
+            exact_decimals=True,
         )
 
     def open(self, schema: ManagedSchema, *, create: bool | None = None, read_only: bool = False) -> DuckDBSession:

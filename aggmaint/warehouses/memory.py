@@ -66,7 +66,7 @@ class MemoryWarehouse:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(dialect=DIALECT, engine=ENGINE, snapshot_reads=True, interrupts=True)
+        return Capabilities(dialect=DIALECT, engine=ENGINE, snapshot_reads=True, interrupts=True, exact_decimals=True)
 
     def open(
         self,
@@ -120,8 +120,10 @@ class MemoryWarehouse:
             self.schemas.setdefault(schema, SchemaState()).put(Thing(name, kind, None, columns, values))
 
     def drop_object(self, schema: str, name: str) -> None:
-        """As somebody else would: drop a table or view, past aggmaint."""
+        """As somebody else would: drop a table or view, past aggmaint. With a table of the ledger, all of it is gone."""
         with self.lock:
+            if name in LEDGER_TABLES:
+                self.schemas[schema] = SchemaState(things=self.schemas[schema].things)
             self.schemas[schema].things.pop(name.casefold(), None)
 
     def objects(self, schema: str) -> tuple[SchemaObject, ...]:

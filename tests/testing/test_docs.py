@@ -17,6 +17,7 @@ PARTS = {
     "ReadingChecks": "capabilities, open, observe, stage, compare, interrupt",
     "ClaimChecks": "claim, guard, close",
     "PublishChecks": "build, publish",
+    "ModellingChecks": "Definitions, changes meanwhile, ledgers (what a warehouse refuses by name does not apply)",
     "FaultChecks": "All or nothing (needs a bench that watches the warehouse's statements)",
 }
 

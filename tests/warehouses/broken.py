@@ -7,7 +7,7 @@ promise first; `MAY` those that may notice as well (`any`: many). test_broken.py
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from attrs import evolve
+from attrs import evolve, fields, frozen
 
 from aggmaint.aggregates.decisions import DisownStep, DropStep, ForgetStep, RetireStep
 from aggmaint.aggregates.model import InstanceStatus
@@ -26,7 +26,8 @@ class Broken(MemorySession):
 
     FAILS: ClassVar[tuple[str, ...]]
     MAY: ClassVar[tuple[str, ...]] = ()
-    SOURCE_TOKENS: ClassVar[bool] = False
+    CLAIMS: ClassVar[dict[str, Any]] = {}
+    """Capabilities that it declares otherwise than the honest one; unknown ones, too."""
 
     def unguarded(self, build_id: str, work: Callable[[SchemaState], Any]) -> Any:
         """A transaction that proves nothing."""
@@ -94,6 +95,7 @@ class NeverGivesBack(Broken):
 
 class TakesForeignSchemas(Broken):
     FAILS = ("another_installation_or_organisation_is_refused",)
+    MAY = ("another_installations_schema_can_be_taken_over",)
 
     def _required(self, state: SchemaState) -> Any:
         try:
@@ -143,6 +145,7 @@ def _rows(token: str) -> str:
 
 class OneSickStopsAll(Broken):
     FAILS = ("observe_isolates_what_is_sick",)
+    MAY = ("any",)
 
     def _facts(self, *arguments: Any) -> DefinitionFacts:
         facts = super()._facts(*arguments)
@@ -509,7 +512,7 @@ class StripsTexts(Broken):
 
 class EngineTokensThatLie(CountsRowsOnly):
     FAILS = ("engine_tokens_move_with_every_change",)
-    SOURCE_TOKENS = True
+    CLAIMS: ClassVar[dict[str, Any]] = {"source_tokens": True}
 
 
 BROKEN: tuple[type[Broken], ...] = (
@@ -523,6 +526,13 @@ BROKEN: tuple[type[Broken], ...] = (
 )
 
 
+@frozen
+class ClaimsTimeTravel(Capabilities):
+    """Has a capability that no check is about."""
+
+    time_travel: bool = True
+
+
 class BrokenWarehouse(MemoryWarehouse):
     """Opens sessions of one broken kind."""
 
@@ -530,7 +540,11 @@ class BrokenWarehouse(MemoryWarehouse):
 
     @property
     def capabilities(self) -> Capabilities:
-        return evolve(super().capabilities, source_tokens=self.kind.SOURCE_TOKENS)
+        honest, claims = super().capabilities, dict(self.kind.CLAIMS)
+        if claims.pop("time_travel", False):
+            known = {each.name: getattr(honest, each.name) for each in fields(Capabilities)}
+            return ClaimsTimeTravel(**known)
+        return evolve(honest, **claims)
 
     def open(self, schema: Any, *, create: bool | None = None, read_only: bool = False) -> MemorySession:
         return self.kind(self, schema, read_only=read_only)
@@ -543,17 +557,3 @@ def bench_of(kind: type[Broken]) -> Callable[[str], MemoryBench]:
         return MemoryBench(warehouse)
 
     return make
-
-
-class ClaimsTheUnknown(MemoryWarehouse):
-    """Claims a capability that no check is about."""
-
-    @property
-    def capabilities(self) -> Any:
-        from attrs import frozen
-
-        @frozen
-        class More(Capabilities):
-            time_travel: bool = True
-
-        return More(dialect="duckdb", engine="memory1", snapshot_reads=True, interrupts=True)

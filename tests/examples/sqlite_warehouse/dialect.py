@@ -52,7 +52,7 @@ class SQLiteDialect:
             case Granularity.WEEK:
                 return f"date({day}, 'weekday 0', '-6 days')"
             case Granularity.QUARTER:
-                months = f"(CAST(strftime('%m', {day}) AS INTEGER) - 1) % 3"
+                months = f"((CAST(strftime('%m', {day}) AS INTEGER) - 1) % 3)"
                 return f"date({day}, 'start of month', '-' || {months} || ' months')"
         return f"date({day}, 'start of {granularity.value}')"
 
