@@ -141,15 +141,14 @@ class MaintenanceRun:
 
     def _plan(self, observation: Observation, again: Sequence[AggregateDefinition] | None) -> MaintenancePlan:
         """What this job does: planned, bent to what it was asked for, rationed by its budget."""
+        now = self._context.now()
         if again is not None:
-            now = self._context.now()
             more = plan_again(again, observation, self._policy, now, self._told)
             return ration(shape(more, again, observation, self._wishes, now), self._policy)
         planned = self._wishes.plan
         refused = None if planned is None else outdated(planned, observation, self._definitions)
         if refused is not None:
             raise TaskFailedError(refused[1], cause=refused[0])
-        now = self._context.now()
         plan = plan_maintenance(self._definitions, observation, self._policy, now, self._told, self._hints.marks)
         shaped = shape(plan, self._definitions, observation, self._wishes, now)
         return ration(hold_back(shaped, self._definitions), self._policy)

@@ -21,6 +21,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import initialize, invariant
 
+from aggmaint.aggregates import slices
 from aggmaint.aggregates.policy import Policy
 
 from .kinds import KINDS, with_upstream
@@ -40,6 +41,7 @@ POLICIES = st.builds(
     retention_limit=st.sampled_from([1, 100]),
     retention_excess=st.just(1),
 )
+SLICES = (slices.ROWS_MIN, slices.SHARE_MAX)
 SUBTYPES = st.sampled_from([None, None, None, "demand_defined", "prediction_defined"])
 
 
@@ -56,8 +58,11 @@ class Oracle(MishapRules):
         some=st.lists(SALES),
         policy=POLICIES,
         subtype=SUBTYPES,
+        sliced=st.booleans(),
     )
-    def begin(self, names: list[str], some: list[Sale], policy: Policy, subtype: str | None) -> None:
+    def begin(self, names: list[str], some: list[Sale], policy: Policy, subtype: str | None, sliced: bool) -> None:
+        """`sliced`: what a refresh reads is copied aside first, however little it is."""
+        slices.ROWS_MIN, slices.SHARE_MAX = (0, 1.0) if sliced else SLICES
         self.world = World(self.directory, with_upstream(names), policy, Lives(subtype))
         self.put(*some)
         self.world.change({}, [("north", "cold"), ("south", None)])
@@ -88,6 +93,7 @@ class Oracle(MishapRules):
                 self.nothing_is_left_over()
                 self.world.tap.close()
         finally:
+            slices.ROWS_MIN, slices.SHARE_MAX = SLICES
             shutil.rmtree(self.directory, ignore_errors=True)
             if counted := os.environ.get("AGGMAINT_ORACLE_STEPS"):
                 with Path(counted).open("a") as file:
