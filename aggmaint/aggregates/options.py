@@ -7,8 +7,9 @@ adopt or disown does *only that*: everything else that it finds to do is told, d
 is not complete. `approve_mass_drop` only releases a brake, `activate` only brings deactivated aggregates back. An option
 that is not known is refused, because a misspelt one would silently do something else.
 
-JSON, all optional: {"approve_mass_drop": bool, "activate": [aggregates], "rebuild": {aggregate: null | [partition keys]},
-"adopt": {"from": null | installation, "aggregates": null | [aggregates]}, "disown": [aggregates], "apply": plan}
+JSON, all optional: {"approve_mass_drop": bool, "activate": [aggregates], "rebuild": {aggregate: [partition keys]},
+"adopt": {"from": null | installation, "aggregates": [aggregates]}, "disown": [aggregates], "apply": plan}
+null among keys or aggregates stands for all of them, so that what two requests ask for is the union of their lists.
 """
 
 import base64
@@ -30,7 +31,17 @@ def _rebuilds(
     value: Mapping[str, Iterable[str] | None] | Iterable[tuple[str, Iterable[str] | None]],
 ) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
     pairs = value.items() if isinstance(value, Mapping) else value
-    return tuple((name, None if keys is None else tuple(keys)) for name, keys in pairs)
+    return tuple((name, _some(keys)) for name, keys in pairs)
+
+
+def _some(names: Iterable[str | None] | None) -> tuple[str, ...] | None:
+    """None, or None among the names: all."""
+    given = (None,) if names is None else tuple(names)
+    return None if None in given else tuple(name for name in given if name is not None)
+
+
+def _list(names: Sequence[str] | None) -> list[str | None]:
+    return [None] if names is None else list(names)
 
 
 def _names(value: Iterable[str]) -> tuple[str, ...]:
@@ -85,12 +96,12 @@ class TaskOptions:
         if self.activate:
             options["activate"] = list(self.activate)
         if self.rebuild:
-            options["rebuild"] = {name: None if keys is None else list(keys) for name, keys in self.rebuild}
+            options["rebuild"] = {name: _list(keys) for name, keys in self.rebuild}
         if self.adopt is not None:
             names = self.adopt.aggregates
             options["adopt"] = {
                 "from": self.adopt.take_over_from,
-                "aggregates": None if names is None else list(names),
+                "aggregates": _list(names),
             }
         if self.disown:
             options["disown"] = list(self.disown)
@@ -112,7 +123,7 @@ class TaskOptions:
                 approve_mass_drop=value.get("approve_mass_drop") is True,
                 activate=_names(asked if isinstance(asked, list | tuple) else ()),  # the run refuses what is no list
                 rebuild=_rebuilds(value.get("rebuild", {})),
-                adopt=Adopt(adopt["from"], None if names is None else tuple(names)) if adopt else None,
+                adopt=Adopt(adopt["from"], _some(names)) if adopt else None,
                 disown=tuple(value.get("disown", ())),
                 apply=_unpack(apply) if apply else None,
             )
@@ -158,8 +169,13 @@ def resolve(options: TaskOptions, definitions: Sequence[AggregateDefinition]) ->
     if options.adopt is not None:
         names = options.adopt.aggregates
         adopt = frozenset(each.id for each in definitions) if names is None else ids(names)
+    rebuild: dict[str, tuple[str, ...] | None] = {}
+    for name, keys in options.rebuild:
+        key = find_definition(definitions, name).id
+        before = rebuild.get(key, ())
+        rebuild[key] = None if before is None or keys is None else tuple(dict.fromkeys((*before, *keys)))
     return Wishes(
-        rebuild={find_definition(definitions, name).id: keys for name, keys in options.rebuild},
+        rebuild=rebuild,
         adopt=adopt,
         disown=ids(options.disown),
         plan=options.apply,

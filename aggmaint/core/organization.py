@@ -41,6 +41,9 @@ REMOVED_SCHEDULES_MAX = 32
 class Request:
     """A request that waits, or several folded into one: the strongest trigger, the first instant, the union of options.
 
+    Options unite as JSON does: objects key by key, lists one after the other without repetitions; of other values the later
+    one stands.
+
     automatic    no person asked: a back-off holds it back.
     slots        the slots that fired into it, by schedule.
     """
@@ -58,10 +61,19 @@ class Request:
             trigger=stronger.trigger,
             created_at=min(self.created_at, other.created_at),
             automatic=self.automatic and other.automatic,
-            options={**self.options, **other.options},
+            options=_united(self.options, other.options),
             slots={**self.slots, **other.slots},
             folded=self.folded + other.folded,
         )
+
+
+def _united(one: Any, other: Any) -> Any:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        both = {key: _united(one[key], other[key]) for key in one.keys() & other.keys()}
+        return {**one, **other, **both}
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return [*one, *(each for each in other if each not in one)]
+    return other
 
 
 @frozen

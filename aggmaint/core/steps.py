@@ -245,7 +245,7 @@ def end(draft: Draft, running: RunningJob, ending: Ending) -> MaintenanceJob:
         draft.set(failure_streak=0, not_before_at=_not_before(draft.basis, job, 1))
     elif error is None or error.code in STREAK_CODES:
         _back_off(draft, job)
-    _owe_follow_up(draft, running)
+    _owe_follow_up(draft, running, job)
     _prune_by_count(draft, job)
     return job
 
@@ -277,10 +277,12 @@ def _not_before(basis: Basis, job: MaintenanceJob, streak: int) -> datetime:
     return basis.time.wall_at + timedelta(seconds=wait_s * (1 - jitter))
 
 
-def _owe_follow_up(draft: Draft, running: RunningJob) -> None:
-    if draft.doc.pending or not draft.doc.uncovered:
+def _owe_follow_up(draft: Draft, running: RunningJob, ended: MaintenanceJob) -> None:
+    """For what is still uncovered; and where the job stood for several requests: some may have asked for what it left."""
+    left_of_many = ended.requests_folded > 1 and ended.complete is False
+    if draft.doc.pending or not (draft.doc.uncovered or left_of_many):
         return
     trigger = running.job.trigger
-    if trigger.kind is not TriggerKind.CUBE_UPDATE:
+    if draft.doc.uncovered and trigger.kind is not TriggerKind.CUBE_UPDATE:
         trigger = cube_update_trigger(CubeUpdate.DYNAMIC_CUBE_UPDATED)
     draft.set(pending=Request(trigger, created_at=draft.basis.time.wall_at, automatic=True))

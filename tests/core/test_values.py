@@ -95,6 +95,23 @@ def test_folding_keeps_the_strongest_the_first_and_all(many: list[Request]) -> N
     assert set(folded.slots) == {key for request in many for key in request.slots}
 
 
+def test_options_unite_as_json_does() -> None:
+    """What a person asked for is not lost because another one asked for something too."""
+
+    def asked(**options: Any) -> Request:
+        return Request(MANUAL, NOON, False, options)
+
+    first = asked(rebuild={"a": ["2024-01"], "b": [None]}, activate=["x"], approve=False, deep={"k": {"l": [1]}})
+    second = asked(rebuild={"a": ["2024-02", "2024-01"], "c": []}, activate=["y"], approve=True, deep={"k": {"m": 2}})
+    assert first.fold(second).options == {
+        "rebuild": {"a": ["2024-01", "2024-02"], "b": [None], "c": []},
+        "activate": ["x", "y"],
+        "approve": True,
+        "deep": {"k": {"l": [1], "m": 2}},
+    }
+    assert first.options["rebuild"] == {"a": ["2024-01"], "b": [None]}, "the one that waited is as it was"
+
+
 # -- jobs, instants, leases -------------------------------------------------------------------------------------------
 
 ERROR = ErrorInformation(FailureCode.ERROR, "no")

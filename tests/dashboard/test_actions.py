@@ -204,4 +204,4 @@ def test_a_rebuild_is_asked_and_asks_the_task_for_nothing_else() -> None:
         assert target.startswith("job?")
         assert led_to(act(app, "acme", "rebuild", aggregate="d1")).startswith("job?")
         asked = [context.options for context in task.contexts]
-        assert asked == [{"rebuild": {"a <b>": ["2024-03"]}}, {"rebuild": {"d1": None}}]
+        assert asked == [{"rebuild": {"a <b>": ["2024-03"]}}, {"rebuild": {"d1": [None]}}]

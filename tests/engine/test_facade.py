@@ -629,6 +629,32 @@ def test_jobs_that_each_do_a_part_follow_each_other_until_all_is_done(
     assert (document.uncovered, document.not_before_at, document.last_fence) == ({}, None, 4)
 
 
+def test_a_job_that_stood_for_several_requests_and_left_something_is_followed(
+    make_engine: MakeEngine, clock: ManualClock
+) -> None:
+    """One of them asked for a part, the other for a whole run: the part alone was done."""
+    entered = []
+
+    def work(context: TaskContext) -> MaintenanceReport:
+        entered.append(dict(context.options))
+        if len(entered) == 1:
+            assert isinstance(engine.run_immediately("acme", options={"rebuild": {"a": [None]}}), Queued)
+            assert isinstance(engine.run_immediately("acme"), Queued)
+        return MaintenanceReport(len(entered) != 2, progressed=len(entered) == 2)
+
+    engine = make_engine(task=FunctionTask(work))
+    engine.register_organizations(["acme"])
+    engine.run_immediately("acme")
+    engine.tick()
+    assert entered == [{}, {"rebuild": {"a": [None]}}]
+    assert engine.tick().granted == 0
+    clock.pass_s(30)
+    assert engine.tick().granted == 1
+    assert entered[2:] == [{}], "the follow-up asks for nothing less than all"
+    clock.pass_s(3600)
+    assert engine.tick().granted == 0, "one follow-up"
+
+
 def test_back_off_doubles_and_a_person_ignores_it(make_engine: MakeEngine, clock: ManualClock) -> None:
     engine = make_engine(task=fail(TaskFailedError()), settings=JobSettings(backoff_base_s=100, backoff_cap_s=350))
     engine.register_organizations(["acme"])

@@ -11,7 +11,10 @@ from attrs import evolve
 
 from aggmaint.aggregates.decisions import Action
 from aggmaint.aggregates.model import Measure
+from aggmaint.aggregates.options import Adopt, resolve
 from aggmaint.aggregates.plans import Plan, diff
+from aggmaint.core.organization import Request
+from aggmaint.core.trigger import MANUAL
 from aggmaint.errors import InvalidValueError, TaskFailedError
 from aggmaint.maintenance import TaskOptions
 from aggmaint.task import MaintenanceReport
@@ -246,6 +249,26 @@ def test_options_that_are_not_known_are_refused_and_named() -> None:
 )
 def test_options_come_back_from_json(options: TaskOptions) -> None:
     assert TaskOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
+
+
+def test_two_requests_that_fold_are_both_done() -> None:
+    one = TaskOptions(rebuild={"by_month": ["2024-01"], "totals": ["all"]}, adopt=Adopt(None, ("totals",))).to_json()
+    two = TaskOptions(rebuild={"by_month": ["2024-02"], "totals": None}, adopt=Adopt()).to_json()
+    for first, second in ((one, two), (two, one)):
+        folded = Request(MANUAL, NOON, False, first).fold(Request(MANUAL, NOON, False, second)).options
+        read = TaskOptions.from_json(json.loads(json.dumps(folded)))
+        months = dict(read.rebuild)["by_month"]
+        assert months is not None and set(months) == {"2024-01", "2024-02"}
+        assert dict(read.rebuild)["totals"] is None and read.adopt == Adopt()
+
+
+def test_one_aggregate_named_in_two_ways_is_one() -> None:
+    asked = TaskOptions(
+        rebuild={"by_month": ["2024-01"], "sales.by_month": ["2024-02"], "totals": ["all"], "TOTALS": None}
+    )
+    wishes = resolve(asked, definitions())
+    by_month, totals = definitions()[:2]
+    assert wishes.rebuild == {by_month.id: ("2024-01", "2024-02"), totals.id: None}
 
 
 def test_a_packed_plan_that_was_changed_is_refused() -> None:

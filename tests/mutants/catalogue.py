@@ -142,6 +142,20 @@ JOB_MUTANTS = (
         "tests/engine/test_facade.py::test_jobs_that_each_do_a_part_follow_each_other_until_all_is_done",
     ),
     Mutant(
+        "of two requests' options only the later are kept",
+        "aggmaint/core/organization.py",
+        "options=_united(self.options, other.options),",
+        "options={**self.options, **other.options},",
+        "tests/maintenance/test_applying.py::test_two_requests_that_fold_are_both_done",
+    ),
+    Mutant(
+        "what a folded job left is forgotten",
+        "aggmaint/core/steps.py",
+        "not (draft.doc.uncovered or left_of_many)",
+        "not draft.doc.uncovered",
+        "tests/engine/test_facade.py::test_a_job_that_stood_for_several_requests_and_left_something_is_followed",
+    ),
+    Mutant(
         "cancelled makes a streak",
         "aggmaint/core/steps.py",
         "frozenset({FailureCode.ERROR, FailureCode.TIMEOUT, FailureCode.ABANDONED})",
