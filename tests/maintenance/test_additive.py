@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aggmaint.aggregates.model import AggregateDefinition, Measure
 from aggmaint.aggregates.policy import Policy
 from aggmaint.core.marks import ChangeMark
-from aggmaint.errors import FenceLostError
+from aggmaint.errors import TaskFailedError
 
 from .growing import (
     ALWAYS,
@@ -352,7 +352,7 @@ def test_a_table_that_somebody_changed_between_stage_and_publish_is_not_written(
             )
 
     grown.before = meddle
-    with pytest.raises(FenceLostError, match="was changed since it was observed"):
+    with pytest.raises(TaskFailedError, match="was changed since it was observed"):
         grown.run()
     grown.before = lambda _sql: None
     assert len(grown.view("by_month")) == len(before) - 1, "only what the meddler took is gone"
