@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 
 from .aggregates.decisions import BuildStep, RefreshStep, Step, ViewStep
-from .aggregates.periods import Period
-from .warehouse import PartitionWrite, Publication, Refresh, RestoreView, Staged
+from .aggregates.observation import PartitionContent
+from .aggregates.tokens import TokenKind, token_kind
+from .warehouse import Merge, PartitionWrite, Publication, Refresh, RestoreView, Staged, StageRequest
 
 
-def wanted_periods(step: RefreshStep) -> list[Period]:
-    """The periods that are to be computed: those that the sources have rows of."""
-    return [each.period for each in step.partitions if each.token is not None]
+def request_of(step: RefreshStep) -> StageRequest:
+    """What is to be computed aside for a refresh: periods anew, or merged with their new rows."""
+    since = next((each.new.since for each in step.partitions if each.new is not None), None)
+    merge = None if since is None else Merge(step.instance, step.merged, since)
+    return StageRequest(step.definition, step.computed, merge=merge)
 
 
 def publication_of(step: Step, staged: Mapping[str, Staged]) -> Publication:
@@ -22,13 +25,24 @@ def publication_of(step: Step, staged: Mapping[str, Staged]) -> Publication:
 
 
 def _refresh(step: RefreshStep, staged: Staged | None) -> Refresh:
-    tokens = {each.period: each.token for each in step.partitions if each.token is not None}
     contents = staged.contents if staged is not None else ()
     return Refresh(
         definition=step.definition,
         instance=step.instance,
         staged=staged,
-        replaced=tuple(each.period for each in step.partitions),
-        written=tuple(PartitionWrite(each.period, each.rows, tokens[each.period], each.content) for each in contents),
+        replaced=tuple(each.period for each in step.partitions if each.new is None),
+        written=tuple(_write(step, each) for each in contents),
         source_tokens=step.source_tokens,
+        merged=step.merged,
     )
+
+
+def _write(step: RefreshStep, content: PartitionContent) -> PartitionWrite:
+    """A token over the content is the content, which for merged periods is known only now. See additive.py."""
+    planned = next(each for each in step.partitions if each.period == content.period)
+    before = next((each for each in step.instance.partitions if each.period == content.period), None)
+    token = planned.token or ""
+    if token_kind(token) is TokenKind.CONTENT:
+        token = content.content
+    computed_at = before.last_computed_at if planned.new is not None and before is not None else None
+    return PartitionWrite(content.period, content.rows, token, content.content, planned.mark, computed_at)

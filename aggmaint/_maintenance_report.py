@@ -23,6 +23,7 @@ from .aggregates.decisions import (
     BuildStep,
     MaintenancePlan,
     RecordStep,
+    RefreshStep,
     Step,
     Subject,
     decisions_to_json,
@@ -61,8 +62,9 @@ class StepResult:
             return cls(step, None, None, (), len(step.records), seconds, error)
         keys, rows = (), 0
         if isinstance(publication, Refresh):
-            keys = tuple(each.key for each in publication.replaced)
-            rows = sum(each.rows for each in publication.written)
+            assert isinstance(step, RefreshStep)
+            keys = tuple(each.period.key for each in step.partitions)
+            rows = step.rows_written({each.period: each.rows for each in publication.written})
         return cls(step, step.instance.id, step.instance.table_name, keys, rows, seconds, error)
 
     @classmethod

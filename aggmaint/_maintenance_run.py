@@ -6,7 +6,7 @@ from attrs import evolve
 
 from ._maintenance_apply import Applier, RunSettings, without
 from ._maintenance_looking import hints_of, observe_with_problems, stopped_by_gate
-from ._maintenance_publications import wanted_periods
+from ._maintenance_publications import request_of
 from ._maintenance_report import StepResult, make_report
 from ._maintenance_told import told_by
 from .aggregates.budget import Purse, leave_over, ration
@@ -25,13 +25,13 @@ from .aggregates.upstream import hold_back, outcome, still_waiting, waiting, wit
 from .errors import (
     FenceLostError,
     GateError,
+    MergeError,
     TaskFailedError,
     WarehouseQueryError,
 )
 from .task import MaintenanceReport, TaskContext
 from .warehouse import (
     Staged,
-    StageRequest,
     WarehouseSession,
     fence_behind,
 )
@@ -61,6 +61,7 @@ class MaintenanceRun:
         self._last = context.last_inventory()
         self._hints = hints_of(settings.policy, context.now(), context.marks, self._last)
         self._sick: dict[str, str] = {}
+        self._unmerged: dict[str, str] = {}
         self._stopped_by_gate: set[str] = set()
         self._results: list[StepResult] = []
 
@@ -113,7 +114,7 @@ class MaintenanceRun:
         self, must_exist: bool, again: Sequence[AggregateDefinition] | None = None
     ) -> tuple[Observation, MaintenancePlan, Mapping[str, Staged]]:
         """Observe, plan and stage from one snapshot; `again`: these only. An aggregate that breaks while it is staged is
-        left out, and all is looked at again; so there are at most as many rounds as aggregates, and one."""
+        left out, or, where only merging new rows failed, computed anew, and all is looked at again; so there is an end."""
         before = Purse(self._policy) if again is None else self._purse
         while True:
             self._purse = evolve(before)
@@ -125,7 +126,7 @@ class MaintenanceRun:
                 reader=self._context.fence,
                 sick=self._sick,
                 tick=self._tick,
-                hints=self._hints,
+                hints=evolve(self._hints, unmerged=self._unmerged),
             )
             observation = stopped_by_gate(observation, self._stopped_by_gate)
             self._require_ours(observation, must_exist)
@@ -133,9 +134,10 @@ class MaintenanceRun:
             try:
                 return observation, *self._stage(plan)
             except WarehouseQueryError as problem:
-                if problem.definition_id is None or problem.definition_id in self._sick:
+                failed = self._unmerged if isinstance(problem, MergeError) else self._sick
+                if problem.definition_id is None or problem.definition_id in failed:
                     raise
-                self._sick[problem.definition_id] = problem.message
+                failed[problem.definition_id] = problem.message
                 if isinstance(problem, GateError):
                     self._stopped_by_gate.add(problem.definition_id)
 
@@ -172,20 +174,20 @@ class MaintenanceRun:
     def _stage(self, plan: MaintenancePlan) -> tuple[MaintenancePlan, dict[str, Staged]]:
         """Compute what is to be refreshed, as far as the budget reaches; the plan without what it does not reach."""
         purse = self._purse
-        steps = [step for step in plan.steps if isinstance(step, RefreshStep) and wanted_periods(step)]
+        steps = [step for step in plan.steps if isinstance(step, RefreshStep) and (step.computed or step.merged)]
         staged: dict[str, Staged] = {}
         for index, step in enumerate(steps):
             over = self._over_budget()
             if over is not None:
                 return leave_over(plan, without(plan.steps, steps[index:]), over), staged
-            keys = [period.key for period in wanted_periods(step)]
+            keys = [period.key for period in (*step.computed, *step.merged)]
             shown = ", ".join(keys[:3]) + (", …" if keys[3:] else "")
             detail = f"{step.definition.label}: {len(keys)} {'partition' if len(keys) == 1 else 'partitions'} ({shown})"
             self._context.progress("compute", done=index, total=len(steps), detail=detail)
-            ahead = tuple(StageRequest(each.definition, tuple(wanted_periods(each))) for each in steps[index + 1 :])
-            rows = self._session.stage([StageRequest(step.definition, tuple(wanted_periods(step)), ahead)])[0]
+            ahead = tuple(request_of(each) for each in steps[index + 1 :])
+            rows = self._session.stage([evolve(request_of(step), ahead=ahead)])[0]
             staged[step.definition.id] = rows
-            purse.spend(len(rows.contents), sum(each.rows for each in rows.contents))
+            purse.spend(len(rows.contents), step.rows_written({each.period: each.rows for each in rows.contents}))
         return plan, staged
 
     def _over_budget(self) -> str | None:

@@ -222,6 +222,7 @@ def _source(section: Section, base: Path, *, alias: str = "") -> Source | None:
     aggregate = section.text("aggregate")
     alias = section.text("alias", alias) or alias
     promises: dict[str, Any] = {key: section.text(key) for key in ("append_only", "updated_at", "deletes")}
+    promises["marks_commit_in_order"] = section.boolean("marks_commit_in_order", False)
     section.finish()
     if where is not None and "{org}" in where:
         section.problems.add(section.key("where"), f"{where!r}: write :org, which is bound, instead of {{org}}")

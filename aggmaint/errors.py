@@ -185,6 +185,10 @@ class GateError(WarehouseQueryError):
     """What was computed did not pass the gate before its publish; nothing of it was published."""
 
 
+class MergeError(WarehouseQueryError):
+    """New rows can not be merged into what is published; nothing was published. Computing it anew is another matter."""
+
+
 class WarehouseInterruptedError(WarehouseError, RuntimeError):
     """A statement of the warehouse was interrupted, because its job must stop; nothing of it is there."""
 

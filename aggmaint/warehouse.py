@@ -48,6 +48,8 @@ class Capabilities:
                    others, read in the same snapshot as the rows. Such sources are not scanned while it stays the same.
     exact_decimals sums of DECIMAL columns keep every digit. Without, the dialect's `float_types` name the type of such
                    sums, and they are compared with a tolerance.
+    merges         `observe` tells where rows were only added to a source (`DefinitionFacts.grown`), and `stage` can merge
+                   them into what is published. Without it such periods are computed anew.
     """
 
     dialect: str
@@ -56,6 +58,7 @@ class Capabilities:
     interrupts: bool = False
     source_tokens: bool = False
     exact_decimals: bool = False
+    merges: bool = False
 
 
 @frozen
@@ -86,8 +89,17 @@ Tick = Callable[[str], None]
 
 
 @frozen
+class Merge:
+    """Periods of an instance that new source rows are to be merged into: those whose mark is greater than `since`."""
+
+    instance: InstanceRecord
+    periods: tuple[Period, ...]
+    since: str
+
+
+@frozen
 class StageRequest:
-    """Periods of an aggregate to compute, aside.
+    """Periods of an aggregate to compute, aside; and others to merge new rows into, also aside.
 
     `ahead`: what will probably be asked next, from the same snapshot. A warehouse may read the source once for all of them.
     """
@@ -95,11 +107,16 @@ class StageRequest:
     definition: AggregateDefinition
     periods: tuple[Period, ...]
     ahead: "tuple[StageRequest, ...]" = ()
+    merge: Merge | None = None
 
 
 @frozen
 class Staged:
-    """Rows that were computed aside. `handle` is the warehouse's own name of them, valid in this session."""
+    """Rows that were computed aside. `handle` is the warehouse's own name of them, valid in this session.
+
+    Of a period that new rows are merged into it holds only the rows that change, as they will be; `contents` says of each
+    period what all of it will be.
+    """
 
     handle: str
     contents: tuple[PartitionContent, ...]
@@ -107,12 +124,17 @@ class Staged:
 
 @frozen
 class PartitionWrite:
-    """A ledger row to be: what is published for one period, and the token of the source rows it was made from."""
+    """A ledger row to be: what is published for one period, and the token of the source rows it was made from.
+
+    `mark` and `computed_at`: see PartitionRecord.
+    """
 
     period: Period
     rows: int
     token: str
     content: str
+    mark: str | None = None
+    computed_at: datetime | None = None
 
 
 @frozen
@@ -156,7 +178,12 @@ class Built:
 
 @frozen
 class Refresh:
-    """Replace periods of an active instance by staged rows. `staged` None: nothing is inserted, only removed or noted."""
+    """Replace periods of an active instance by staged rows. `staged` None: nothing is inserted, only removed or noted.
+
+    Of the `merged` periods only the rows are replaced that have the grain of a staged row (NULLs are equal there). Where the
+    source's marks commit in order, and `source_tokens` are others than the instance's, all partitions that are not written
+    are current up to their mark, too.
+    """
 
     definition: AggregateDefinition
     instance: InstanceRecord
@@ -164,6 +191,7 @@ class Refresh:
     replaced: tuple[Period, ...]
     written: tuple[PartitionWrite, ...]
     source_tokens: tuple[tuple[str, str], ...]
+    merged: tuple[Period, ...] = ()
 
 
 @frozen
@@ -298,7 +326,8 @@ class WarehouseSession(Protocol):
     def stage(self, requests: Sequence[StageRequest], *, tick: Tick | None = None) -> tuple[Staged, ...]:
         """Compute periods aside, from the snapshot of the last `observe`. All or none; idempotent.
 
-        Raises WarehouseQueryError with `definition_id` of the aggregate whose query broke; the snapshot is then gone.
+        Raises WarehouseQueryError with `definition_id` of the aggregate whose query broke; the snapshot is then gone. It is
+        a MergeError if only the merging failed, and computing the periods anew may do.
         """
 
     def claim(self, fence: Fence, *, seen: ControlState | None, anyway: bool = False) -> bool:

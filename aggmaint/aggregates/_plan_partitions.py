@@ -6,13 +6,20 @@ rows of a period were not read, someone vouches for them (`observation.Vouch`); 
 table was compared and the whole source's fingerprint is the published one, else `partition_vouched`. "Fresh" is never
 assumed. Tokens that can not be compared make a partition stale; how many are refreshed for that reason alone in one run is
 bounded, so that an engine's upgrade does not rebuild everything at once.
+
+Where rows were only added to the source (`observation.Grown`), the tokens of the new rows say which periods have some, and
+add up to the present ones. All such periods of an aggregate are merged, or, where that does not pay, computed anew; periods
+that must be fingerprinted all the same (marked, due for the audit, or ahead of the source's mark) are computed. See
+`additive.py`.
 """
 
 from collections.abc import Mapping, Sequence
 
 from attrs import define, frozen
 
-from .decisions import Action, Decision, PartitionRefresh, Subject
+from .additive import ahead, grown_token, mark_now, merge_pays
+from .decisions import Action, Decision, NewRows, PartitionRefresh, Subject
+from .growth import Hindrance
 from .model import AggregateDefinition
 from .observation import (
     Cause,
@@ -24,9 +31,10 @@ from .observation import (
     Vouch,
 )
 from .periods import Period
+from .policy import Policy
 from .reasons import Reason
 from .scans import DEPENDENCY_KEY
-from .tokens import Comparison, compare_tokens, token_rows
+from .tokens import Comparison, TokenKind, compare_tokens, token_kind, token_rows
 
 Judgement = tuple[Reason, str]
 
@@ -44,22 +52,40 @@ class Reverifying:
 
 @frozen
 class PartitionPlan:
-    """One decision per period, in the order of their keys; the refreshes that follow; whether stale ones are left out."""
+    """One decision per period, in the order of their keys; the refreshes that follow; whether stale ones are left out.
+
+    `words`: of new rows, whether they are merged; empty where nobody asked.
+    """
 
     decisions: tuple[Decision, ...]
     refreshes: tuple[PartitionRefresh, ...]
     deferred: int
+    words: str = ""
 
 
 @frozen
 class _Case:
-    """What is known of one period. `token` None: the source has no rows of it; meant only where `cause` is given."""
+    """What is known of one period. `token` None: the source has no rows of it; meant only where `cause` is given.
+
+    `added`: the token of its new rows, where rows were only added to the source. `refused`: merging them was tried.
+    """
 
     record: PartitionRecord | None
     content: PartitionContent | None
     compared: bool
     token: str | None
     cause: Cause | None
+    added: str | None
+    refused: bool
+
+    @property
+    def token_now(self) -> str | None:
+        """The token of its source rows as they are now; None if there are none."""
+        if self.cause is not None:
+            return self.token
+        if self.record is None:
+            return self.added
+        return self.record.token if self.added is None else grown_token(self.record.token, self.added)
 
 
 def plan_partitions(
@@ -68,14 +94,24 @@ def plan_partitions(
     facts: DefinitionFacts,
     table: TableFacts,
     reverifying: Reverifying,
+    policy: Policy,
 ) -> PartitionPlan:
     dependency = _dependency_moved(instance, facts.source_tokens)
+    mark = mark_now(definition, facts.source_tokens)
+    cases = _cases(instance, facts, table)
+    judged = {period: _judge(case, dependency, facts.vouch) for period, case in cases.items()}
+    new = _new_rows(cases, judged, facts, policy)
     decisions: list[Decision] = []
     refreshes: list[PartitionRefresh] = []
     deferred = 0
-    for period, case in _cases(instance, facts, table).items():
-        reason, words = _judge(case, dependency, facts.vouch)
-        token = case.token if case.cause is not None else (case.record.token if case.record else None)
+    for period, case in cases.items():
+        reason, words = judged[period]
+        token = case.token_now
+        if reason is Reason.PARTITION_MERGED and period not in new:
+            reason, words = (
+                Reason.PARTITION_MERGE_SMALL,
+                f"{words}; to compute so little anew costs less than to merge them",
+            )
         if reason is Reason.PARTITION_UNVERIFIABLE and not reverifying.take():
             reason, words = Reason.PARTITION_UNVERIFIED, f"{words}; a later run refreshes it"
             deferred += 1
@@ -85,8 +121,37 @@ def plan_partitions(
             Decision(Subject.PARTITION, reason, action, definition.label, words, definition.id, period.key, instance.id)
         )
         if not kept:
-            refreshes.append(PartitionRefresh(period, token, reason))
-    return PartitionPlan(tuple(decisions), tuple(refreshes), deferred)
+            refreshes.append(PartitionRefresh(period, token, reason, mark, new.get(period)))
+    return PartitionPlan(tuple(decisions), tuple(refreshes), deferred, _growth_words(facts, new))
+
+
+def _new_rows(
+    cases: Mapping[Period, _Case], judged: Mapping[Period, Judgement], facts: DefinitionFacts, policy: Policy
+) -> dict[Period, NewRows]:
+    """The new rows to merge, by period: of all periods where they can be merged, or, where it does not pay, of none."""
+    added = {
+        period: case.added
+        for period, case in cases.items()
+        if case.added is not None and case.cause is None and judged[period][0] in _MERGEABLE
+    }
+    records = {period: case.record for period, case in cases.items() if case.record is not None}
+    if facts.grown is None or not merge_pays(records, added.items(), policy.merge_rows_min):
+        return {}
+    return {period: NewRows(facts.grown.since, token_rows(token)) for period, token in added.items()}
+
+
+_MERGEABLE = frozenset({Reason.PARTITION_MERGED, Reason.PARTITION_NEW})
+
+
+def _growth_words(facts: DefinitionFacts, new: Mapping[Period, NewRows]) -> str:
+    if new:
+        return f"{sum(each.rows for each in new.values()):,} new rows are merged into {len(new)}"
+    hindered = facts.hindered
+    return (
+        ""
+        if hindered is None or hindered.hindrance is Hindrance.UNDECLARED
+        else f"computed anew, since {hindered.words}"
+    )
 
 
 def _cases(instance: InstanceRecord, facts: DefinitionFacts, table: TableFacts) -> Mapping[Period, _Case]:
@@ -94,8 +159,10 @@ def _cases(instance: InstanceRecord, facts: DefinitionFacts, table: TableFacts) 
     contents = {each.period: each for each in table.contents}
     tokens = dict(facts.tokens or ())
     looked: dict[Period, Cause] = dict(facts.looked)
+    added = _added(instance, facts)
+    refused = facts.hindered is not None and facts.hindered.hindrance is Hindrance.REFUSED
     default = facts.cause if facts.tokens is not None else None
-    periods = {*ledger, *contents, *tokens, *looked} if default else {*ledger, *contents, *looked}
+    periods = {*ledger, *contents, *tokens, *looked} if default else {*ledger, *contents, *looked, *added}
     return {
         period: _Case(
             ledger.get(period),
@@ -103,10 +170,20 @@ def _cases(instance: InstanceRecord, facts: DefinitionFacts, table: TableFacts) 
             table.compared is None or period in table.compared,
             tokens.get(period),
             looked.get(period, default),
+            added.get(period),
+            refused,
         )
         for period in sorted(periods, key=lambda each: (each.key == "null", each.key))
-        if period in ledger or period in contents or period in tokens
+        if period in ledger or period in contents or period in tokens or period in added
     }
+
+
+def _added(instance: InstanceRecord, facts: DefinitionFacts) -> dict[Period, str]:
+    """The tokens of new rows that can be added to what is published."""
+    if facts.grown is None:
+        return {}
+    ahead_of_mark = ahead(instance, facts.grown.added, facts.grown.since)
+    return {period: token for period, token in facts.grown.added if period not in ahead_of_mark}
 
 
 def _judge(case: _Case, dependency: str | None, vouch: Vouch) -> Judgement:
@@ -114,19 +191,39 @@ def _judge(case: _Case, dependency: str | None, vouch: Vouch) -> Judgement:
     if damage is not None:
         return Reason.PARTITION_DAMAGED, damage
     if case.record is None:
-        return Reason.PARTITION_NEW, f"{_rows(case.token)} in the source, none published"
-    if case.cause is None:
-        return _vouched(case, dependency, vouch)
+        return Reason.PARTITION_NEW, f"{_rows(case.token_now)} in the source, none published"
+    if case.cause is not None:
+        return _looked_at(case, case.record, case.cause, dependency)
+    if case.added is not None:
+        return Reason.PARTITION_MERGED, f"{_rows(case.added)} more, and nothing else changed"
+    return _vouched(case, dependency, vouch)
+
+
+def _looked_at(case: _Case, record: PartitionRecord, cause: Cause, dependency: str | None) -> Judgement:
+    """Of a published period that was fingerprinted."""
     if case.token is None:
-        return Reason.PARTITION_EMPTIED, f"no source rows any more; {_rows(case.record.token)} when it was published"
-    match compare_tokens(case.record.token, case.token):
-        case Comparison.INCOMPARABLE if case.cause is not Cause.MARK:
+        return Reason.PARTITION_EMPTIED, f"no source rows any more; {_rows(record.token)} when it was published"
+    if _grew_as_promised(record, case):
+        return Reason.PARTITION_CHANGED, f"{_rows(case.added)} more; it was its turn to be looked at whole"
+    match compare_tokens(record.token, case.token):
+        case Comparison.INCOMPARABLE if cause is not Cause.MARK:
             return Reason.PARTITION_UNVERIFIABLE, "its fingerprint was made by another engine version or rule"
         case Comparison.SAME if dependency is not None:
             return Reason.DEPENDENCY_CHANGED, f"{dependency} changed"
         case Comparison.SAME:
             return _same(case)
-    return _changed(case.cause, _difference(case.record.token, case.token))
+    if case.refused and cause is Cause.DECLARED:
+        return Reason.PARTITION_MERGE_REFUSED, _difference(record.token, case.token)
+    return _changed(cause, _difference(record.token, case.token))
+
+
+def _grew_as_promised(record: PartitionRecord, case: _Case) -> bool:
+    """True if a period that was fingerprinted for another reason is what it was and its new rows, as far as can be told."""
+    if case.added is None or case.cause not in {Cause.AUDIT, Cause.MARK}:
+        return False
+    if token_kind(record.token) is TokenKind.CONTENT:
+        return True
+    return compare_tokens(grown_token(record.token, case.added), case.token or "") is Comparison.SAME
 
 
 def _vouched(case: _Case, dependency: str | None, vouch: Vouch) -> Judgement:

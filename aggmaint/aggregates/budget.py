@@ -102,7 +102,9 @@ def rows_of(step: BuildStep | RefreshStep) -> int:
     if isinstance(step, BuildStep):
         return step.supersedes.rows if step.supersedes else 0
     known = {each.period: each.rows for each in step.instance.partitions}
-    return sum(known.get(each.period, 0) for each in step.partitions if each.token is not None)
+    return step.rows_written(
+        {each.period: known.get(each.period, 0) for each in step.partitions if each.token is not None}
+    )
 
 
 def _affordable(step: RefreshStep, purse: Purse) -> RefreshStep:
@@ -123,8 +125,7 @@ def _affordable(step: RefreshStep, purse: Purse) -> RefreshStep:
         if trial.empty() is not None:
             break
         chosen.add(each)
-        record = records.get(each.period)
-        trial.spend(1, record.rows if record else 0)
+        trial.spend(1, rows_of(evolve(step, partitions=(each,))))
     if len(chosen) == len(step.partitions):
         return step
     partitions = tuple(each for each in step.partitions if each in chosen)

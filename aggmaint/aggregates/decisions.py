@@ -70,12 +70,26 @@ class Decision:
 
 
 @frozen
+class NewRows:
+    """The rows of a period that came since the mark `since`: only they are read, and merged into what is published."""
+
+    since: str
+    rows: int
+
+
+@frozen
 class PartitionRefresh:
-    """One period to be written anew. `token` None: the source has no rows of it, it is removed."""
+    """One period to be written anew. `token` None: the source has no rows of it, it is removed.
+
+    mark  the source's mark up to which its rows will be in it, where that matters (`additive.py`).
+    new   it is not computed anew: these rows are merged into it.
+    """
 
     period: Period
     token: str | None
     reason: Reason
+    mark: str | None = None
+    new: NewRows | None = None
 
 
 @frozen
@@ -100,6 +114,21 @@ class RefreshStep:
     instance: InstanceRecord
     partitions: tuple[PartitionRefresh, ...]
     source_tokens: tuple[tuple[str, str], ...]
+
+    @property
+    def computed(self) -> tuple[Period, ...]:
+        """The periods that are computed from all of their rows."""
+        return tuple(each.period for each in self.partitions if each.token is not None and each.new is None)
+
+    @property
+    def merged(self) -> tuple[Period, ...]:
+        """The periods that new rows are merged into."""
+        return tuple(each.period for each in self.partitions if each.new is not None)
+
+    def rows_written(self, rows: Mapping[Period, int]) -> int:
+        """How many rows it writes, if its periods have so many: where rows are merged at most one for each new one."""
+        new = {each.period: each.new.rows for each in self.partitions if each.new is not None}
+        return sum(min(count, new.get(period, count)) for period, count in rows.items())
 
 
 @frozen

@@ -74,6 +74,17 @@ def tail_sql(source_sql: str, column: str, hashed: str, kind: str, dialect: str)
     )
 
 
+def at_mark_sql(source_sql: str, column: str, hashed: str, kind: str, dialect: str) -> str:
+    """(rows, rows beyond the mark, rows at it or without a value, their hashes) of the source; the mark as in `tail_sql`."""
+    engine = dialect_of(dialect)
+    name, mark = f"aggmaint_s.{engine.quote(column)}", f"CAST(${MARK_PARAMETER} AS {kind})"
+    return (
+        f"SELECT (SELECT COUNT(*) FROM {source_sql} AS aggmaint_n), "
+        f"(SELECT COUNT(*) FROM {source_sql} AS aggmaint_s WHERE {name} > {mark}), "
+        f"COUNT(*), {engine.hash_sum(hashed)} FROM {source_sql} AS aggmaint_s WHERE {name} = {mark} OR {name} IS NULL"
+    )
+
+
 def light_sql(source_sql: str, column: str, kind: str, cut: tuple[str, PartitionBy] | None, dialect: str) -> str:
     """(period, rows, tail rows) of the source. No hashing. `cut`: the day's SQL over bare columns; None: one row."""
     engine = dialect_of(dialect)

@@ -68,6 +68,7 @@ REPAIRS: Mapping[str, Repair] = {
     Reason.VIEW_MISSING.value: Repair.RESTORE_VIEW,
     Reason.OBJECT_FOREIGN.value: Repair.NONE,
     Reason.OBJECT_LOST.value: Repair.ADOPT,
+    Reason.PARTITION_MERGE_REFUSED.value: Repair.REFRESH,
     STEP_FAILED: Repair.RETRY,
     QUARANTINED: Repair.LOOK,
 }

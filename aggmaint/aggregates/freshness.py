@@ -10,7 +10,7 @@ depended-on source may concern any (`unknown`). Partitions that do not exist yet
 `mixed`: a budget, or what a job was asked for, split a refresh, so that old and new partitions stand side by side. A run
 that does not reach the aggregate leaves it so, and says so, until all its partitions are fresh, or another table serves.
 
-`verified_at` is when a partition's source and table were last both compared, or it was written. It is carried from
+`verified_at` is when a partition's source and table were last both compared, or it was computed. It is carried from
 inventory to inventory, is what the rotating audit goes by (`looking.py`), and costs no write in the warehouse.
 """
 
@@ -51,9 +51,9 @@ def with_verified(
         if (definition_id, key) in compared and partition["state"] == "fresh":
             at = planned_at
         else:
-            published_at = str(partition["published_at"])
-            known = before.get((definition_id, instance_id, key), published_at)
-            at = known if known == published_at else max(published_at, known, key=datetime.fromisoformat)
+            computed_at = str(partition["verified_at"])
+            known = before.get((definition_id, instance_id, key), computed_at)
+            at = known if known == computed_at else max(computed_at, known, key=datetime.fromisoformat)
         return {**partition, "verified_at": at}
 
     return {

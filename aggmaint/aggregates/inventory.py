@@ -210,6 +210,7 @@ def _partition(
         "rows": record.rows,
         "published_at": _instant(record.published_at),
         "reason": reason.value,
+        "verified_at": _instant(record.last_computed_at),
     }
 
 

@@ -74,6 +74,7 @@ class Hints:
     verified_at        when each period was last compared with its source and table, by definition id and period key.
     audit_days         within how many days all that is vouched for is looked at.
     compared_rows_max  tables of up to so many rows are compared whole, each time.
+    unmerged           definitions whose new rows are not to be merged in this run, by id, and why.
     """
 
     now: datetime | None = None
@@ -81,17 +82,18 @@ class Hints:
     verified_at: Mapping[str, Mapping[str, datetime]] = Factory(dict)
     audit_days: float = 30.0
     compared_rows_max: float = 100_000
+    unmerged: Mapping[str, str] = Factory(dict)
 
     def marks_on(self, source: Source) -> tuple[SourceMark, ...]:
         return tuple(each for each in self.marks if each.names(source))
 
     def verified(self, instance: InstanceRecord) -> dict[Period, datetime]:
-        """When each published period was last looked at: when it was published, or later."""
+        """When each published period was last looked at: when it was computed, or later."""
         known = self.verified_at.get(instance.definition_id, {})
         if not known:
-            return {each.period: each.published_at for each in instance.partitions}
+            return {each.period: each.last_computed_at for each in instance.partitions}
         return {
-            each.period: max(each.published_at, known.get(each.period.key, each.published_at))
+            each.period: max(each.last_computed_at, known.get(each.period.key, each.last_computed_at))
             for each in instance.partitions
         }
 

@@ -105,6 +105,12 @@ _COLUMNS: Mapping[MeasureFunction, _Columns] = {
 }
 assert set(_COLUMNS) == set(MeasureFunction), "every function has its columns"
 
+MERGED_AS_STORED = frozenset(MeasureFunction) - {
+    MeasureFunction.COUNT_DISTINCT,
+    MeasureFunction.APPROX_COUNT_DISTINCT,  # merged sketches keep more hashes than one that is computed
+}
+"""The functions whose merged columns are, value for value, what computing all source rows at once would store."""
+
 
 def measure_columns(measure: Measure, dialect: str) -> list[MeasureColumn]:
     """The physical columns of a measure, in the order of `measure.columns`. Raises ExpressionError."""

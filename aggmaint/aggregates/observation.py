@@ -12,6 +12,7 @@ from enum import StrEnum
 from attrs import Factory, frozen
 
 from .changes import ChangeKind, classify_change
+from .growth import Grown, Hindered
 from .life import DefinitionRecord
 from .model import AggregateDefinition, InstanceStatus
 from .naming import Tag
@@ -42,7 +43,11 @@ class ControlState:
 
 @frozen
 class PartitionRecord:
-    """A ledger row: what was published for one period. `token` is the source's, `content` the table's own."""
+    """A ledger row: what was published for one period. `token` is the source's, `content` the table's own.
+
+    mark         the source's mark up to which its rows are in it; None: not known, or of no use (`additive.py`).
+    computed_at  when it was last computed from all of its rows, if rows were merged into it since; else None.
+    """
 
     period: Period
     rows: int
@@ -50,6 +55,13 @@ class PartitionRecord:
     content: str
     build_id: str
     published_at: datetime
+    mark: str | None = None
+    computed_at: datetime | None = None
+
+    @property
+    def last_computed_at(self) -> datetime:
+        """When it was last computed from all of its rows."""
+        return self.computed_at or self.published_at
 
 
 @frozen
@@ -179,6 +191,8 @@ class DefinitionFacts:
     tokens         the source tokens of the periods that were looked at; None: of none.
     cause          why all periods were looked at; None: only those of `looked` were (each with its own cause).
     vouch          who vouches for the others.
+    grown          to the source rows were only added, in these periods; those of `looked` are fingerprinted all the same.
+    hindered       why the warehouse that could merge new rows can not tell them apart; None if nobody asked.
     """
 
     columns: tuple[Column, ...] = ()
@@ -188,6 +202,8 @@ class DefinitionFacts:
     cause: Cause | None = Cause.SOURCE
     looked: tuple[tuple[Period, Cause], ...] = ()
     vouch: Vouch = Vouch.WHOLE
+    grown: Grown | None = None
+    hindered: Hindered | None = None
 
 
 @frozen

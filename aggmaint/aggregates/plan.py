@@ -206,7 +206,7 @@ def _plan_definition(
         return [_decision(definition, reason, Action.BUILD, words)], [step]
     assert instance is not None
     table = observation.tables.get(instance.id, TableFacts())
-    partitions = plan_partitions(definition, instance, facts, table, reverifying)
+    partitions = plan_partitions(definition, instance, facts, table, reverifying, policy)
     return _plan_serving(definition, instance, facts, partitions, observation)
 
 
@@ -291,7 +291,8 @@ def _plan_serving(
     moved = source_moved(instance, tokens)
     if refreshes:
         keys = ", ".join(each.period.key for each in refreshes[:6]) + (", …" if len(refreshes) > 6 else "")
-        words = f"{len(refreshes)} of {total} partitions to refresh: {keys}{left}"
+        growth = f"; {partitions.words}" if partitions.words else ""
+        words = f"{len(refreshes)} of {total} partitions to refresh: {keys}{growth}{left}"
         decision = _decision(definition, Reason.DEFINITION_STALE, Action.REFRESH, words, instance.id)
     elif moved:
         words = f"a source changed, but the result of no partition ({total})"

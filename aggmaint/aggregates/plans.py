@@ -296,8 +296,9 @@ def _rows(step: Step, instance: InstanceRecord | None) -> int | None:
     if isinstance(step, RefreshStep):
         known = {each.period: each.rows for each in step.instance.partitions}
         average = round(sum(known.values()) / len(known)) if known else None
-        counts = [known.get(each.period, average) for each in step.partitions if each.token is not None]
-        return None if any(each is None for each in counts) else sum(each or 0 for each in counts)
+        counts = {each.period: known.get(each.period, average) for each in step.partitions if each.token is not None}
+        sure = {period: count for period, count in counts.items() if count is not None}
+        return step.rows_written(sure) if len(sure) == len(counts) else None
     if isinstance(step, BuildStep | DropStep) and instance is not None:
         return instance.rows
     return None

@@ -99,6 +99,10 @@ class Reason(StrEnum):
     BUILD_PARTITION_CHANGED = "build_partition_changed"
     VIEW_CHANGED = "view_changed"
     INSTANCE_RESUMED = "instance_resumed"
+    # rows were only added
+    PARTITION_MERGED = "partition_merged"
+    PARTITION_MERGE_SMALL = "partition_merge_small"
+    PARTITION_MERGE_REFUSED = "partition_merge_refused"
 
 
 @frozen
@@ -261,6 +265,19 @@ _TABLE: Mapping[Reason, tuple[Weight, str]] = {
         "Its build stopped part way and goes on: partitions whose source has not changed since are kept.",
     ),
     Reason.VIEW_CHANGED: (_WORK, "Only what the view shows changed: it is made again, and the table stays."),
+    Reason.PARTITION_MERGED: (
+        _WORK,
+        "Rows were only added to its source: they alone are read, and merged into what is published.",
+    ),
+    Reason.PARTITION_MERGE_SMALL: (
+        _WORK,
+        "Rows were only added to its source, but to compute it anew costs less than to merge them.",
+    ),
+    Reason.PARTITION_MERGE_REFUSED: (
+        _FINDING,
+        "What merging new rows would give did not pass the gate (the table is not as it was published, or a promise was "
+        "not kept); it is computed anew.",
+    ),
 }
 
 MEANINGS: Mapping[Reason, ReasonMeaning] = {reason: ReasonMeaning(*row) for reason, row in _TABLE.items()}

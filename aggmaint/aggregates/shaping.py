@@ -216,7 +216,7 @@ def _rebuild_partitions(
         (s for s in draft.plan.steps if isinstance(s, RefreshStep) and s.definition.id == definition.id),
         RefreshStep(definition, instance, (), instance.source_tokens),
     )
-    chosen = {each.period.key: each for each in planned.partitions}
+    chosen = {each.period.key: _anew(each) if each.period.key in keys else each for each in planned.partitions}
     records = {each.period.key: each for each in instance.partitions}
     unknown = sorted(set(keys) - set(chosen) - set(records))
     if unknown:
@@ -233,7 +233,8 @@ def _rebuild_partitions(
     decisions = []
     for each in draft.plan.decisions:
         mine = each.definition_id == definition.id
-        if mine and each.subject is Subject.PARTITION and each.partition in keys and each.action is Action.NONE:
+        asked = mine and each.subject is Subject.PARTITION and each.partition in keys
+        if asked and (each.action is Action.NONE or each.reason is Reason.PARTITION_MERGED):
             decisions.append(evolve(each, reason=Reason.PARTITION_REQUESTED, action=Action.REFRESH, words="asked for"))
         elif mine and each.subject is Subject.DEFINITION:
             words = f"{len(step.partitions)} partitions to refresh, {len(keys)} of them asked for"
@@ -242,6 +243,11 @@ def _rebuild_partitions(
             decisions.append(each)
     others = [each for each in draft.plan.steps if each is not planned]
     draft.plan = evolve(draft.plan, decisions=tuple(decisions), steps=(*others, step))
+
+
+def _anew(refresh: PartitionRefresh) -> PartitionRefresh:
+    """Who asks for a partition wants it computed, not merged."""
+    return refresh if refresh.new is None else evolve(refresh, reason=Reason.PARTITION_REQUESTED, new=None)
 
 
 def _disown(draft: _Draft, definition: AggregateDefinition) -> None:

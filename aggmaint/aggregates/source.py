@@ -37,6 +37,12 @@ def one_of(kind: type[E], value: E | str, what: str) -> E:
         raise InvalidDefinitionError(f"{what}={value!r} is not one of: {words}") from None
 
 
+def _require_flag(instance: Any, attribute: "AttrsAttribute[Any]", value: Any) -> None:
+    if not isinstance(value, bool):
+        what = f"{type(instance).__name__}.{attribute.name}"
+        raise InvalidDefinitionError(f"{what}={value!r} must be true or false")
+
+
 FILE_FORMATS: Mapping[str, str] = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -79,6 +85,9 @@ class Source:
                  are never changed nor deleted.
     updated_at   a column that is set anew, to a greater value, whenever a row is inserted or changed. Needs `deletes`.
     deletes      with `updated_at`: "none" (rows never vanish), or "soft" (a deleted row stays, and is updated).
+    marks_commit_in_order  with `append_only`: no row is committed whose value is less than one that was committed before, so
+                 that what is beyond the greatest known value is all that is new. Then new rows may be merged into what is
+                 published (`additive.py`). Not true of a sequence or a clock that several writers draw from at once.
     """
 
     table: str | None = field(default=None, validator=require_text_or_none)
@@ -89,6 +98,7 @@ class Source:
     updated_at: str | None = field(default=None, validator=require_text_or_none)
     deletes: Deletes | None = field(default=None, converter=_deletes)
     aggregate: str | None = field(default=None, validator=require_text_or_none)
+    marks_commit_in_order: bool = field(default=False, validator=_require_flag)
     view: tuple[str, str] | None = None
     """(schema, name) of the aggregate's view; filled in by `upstream.with_upstream`, not for hand."""
 
@@ -124,6 +134,13 @@ class Source:
             raise InvalidDefinitionError(
                 f"{what} declares deletes={self.deletes.value!r} without updated_at; leave it out"
             )
+        if self.marks_commit_in_order and self.append_only is None:
+            remedy = (
+                f"with updated_at={self.updated_at!r} rows are changed, and can not be told from new ones; leave it out"
+                if self.updated_at is not None
+                else "name the column that grows by append_only, or leave it out"
+            )
+            raise InvalidDefinitionError(f"{what} declares marks_commit_in_order=True without append_only: {remedy}")
 
     @property
     def declared(self) -> str | None:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
 
+from ..errors import InvalidValueError
+
 UNVERIFIED = "unverified"
 
 
@@ -74,6 +76,17 @@ def token_rows(token: str) -> int:
 
 def token_scheme(token: str) -> str:
     return token.split(":", 1)[0]
+
+
+def add_tokens(token: str, more: str, *, taken_out: bool = False) -> str:
+    """The token of the rows of both; with `taken_out` of the rows without those of `more`. Raises InvalidValueError for
+    tokens of different schemes: they can not be added."""
+    scheme, rows, hashes = token.split(":")
+    other, more_rows, more_hashes = more.split(":")
+    if scheme != other or scheme == UNVERIFIED:
+        raise InvalidValueError(f"tokens of the schemes {scheme!r} and {other!r} can not be added")
+    sign = -1 if taken_out else 1
+    return f"{scheme}:{int(rows) + sign * int(more_rows)}:{int(hashes, 16) + sign * int(more_hashes, 16):x}"
 
 
 def compare_tokens(before: str, after: str) -> Comparison:

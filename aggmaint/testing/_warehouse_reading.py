@@ -23,7 +23,7 @@ from ._expect import equal, holds, present, raises
 from ._warehouse_base import ALL, BASE, BY_MONTH, BY_REGION, TOTALS, WarehouseSuiteBase, canonical, definition
 from .clocks import NOON
 
-PROVED = frozenset({"dialect", "engine", "snapshot_reads", "interrupts", "source_tokens", "exact_decimals"})
+PROVED = frozenset({"dialect", "engine", "snapshot_reads", "interrupts", "source_tokens", "exact_decimals", "merges"})
 """The fields of Capabilities that this version of the kit has checks for."""
 
 

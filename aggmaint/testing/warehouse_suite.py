@@ -18,12 +18,13 @@ docstring says what is promised; the docs list them (docs/reference/conformance.
 
 from ._warehouse_claims import ClaimChecks
 from ._warehouse_faults import FaultChecks
+from ._warehouse_merging import MergingChecks
 from ._warehouse_modelling import ModellingChecks
 from ._warehouse_publishing import PublishChecks
 from ._warehouse_reading import ReadingChecks
 
 
-class WarehouseSuite(ReadingChecks, ClaimChecks, PublishChecks, ModellingChecks, FaultChecks):
+class WarehouseSuite(ReadingChecks, ClaimChecks, PublishChecks, ModellingChecks, FaultChecks, MergingChecks):
     """Subclass it, set `factory`, and pytest runs one test per promise.
 
     factory   `factory(location) -> WarehouseBench`: a new, empty warehouse. The location is an empty directory of its own;

@@ -17,12 +17,11 @@ from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.life import DefinitionRecord
 from ..aggregates.model import INSTANCE_PREDECESSORS, InstanceStatus
 from ..aggregates.observation import ControlState, InstanceRecord, Observation, PartitionRecord
-from ..aggregates.periods import Period
 from ..core.job import Fence
 from ..errors import FenceLostError, ForeignSchemaError
 from ..warehouse import ManagedSchema, PartitionWrite
 from ._duckdb_connection import Connection
-from ._duckdb_ledger_rows import instance_of, measures_text, read, stored, text
+from ._duckdb_ledger_rows import instance_of, measures_text, partition_of, stored, text
 from ._duckdb_ledger_schema import (
     CONTROL,
     DEFINITION,
@@ -190,14 +189,13 @@ class Ledger:
 
     def _instances(self, version: int) -> tuple[InstanceRecord, ...]:
         parts = "parts, measures" if version >= 2 else "NULL, NULL"
+        marks = "mark, computed_at" if version >= 3 else "NULL, NULL"
         partitions: dict[str, list[PartitionRecord]] = {}
-        for instance_id, key, on, starts, ends, rows, token, content, build, published in self._connection.run(
+        for instance_id, *row in self._connection.run(
             "SELECT instance_id, period_key, starts_on, starts_at, ends_at, row_count, token, content, build_id, "
-            f"published_at FROM {self.table(PARTITION)} ORDER BY period_key"
+            f"published_at, {marks} FROM {self.table(PARTITION)} ORDER BY period_key"
         ):
-            period = Period(key, on, read(starts), read(ends))
-            record = PartitionRecord(period, rows, token, content, build, read(published))
-            partitions.setdefault(instance_id, []).append(record)
+            partitions.setdefault(instance_id, []).append(partition_of(row))
         sources: dict[str, list[tuple[str, str]]] = {}
         for instance_id, key, token in self._connection.run(
             f"SELECT instance_id, source_key, token FROM {self.table(SOURCE)} ORDER BY source_key"
@@ -314,16 +312,25 @@ class Ledger:
         listed = [
             [
                 *(each.period.key, each.period.starts_on, text(each.period.starts_at), text(each.period.ends_at)),
-                *(str(each.rows), each.token, each.content),
+                *(str(each.rows), each.token, each.content, each.mark, text(each.computed_at)),
             ]
             for each in writes
         ]
         if listed:
             self._connection.run(
                 f"INSERT INTO {self.table(PARTITION)} SELECT $id, r[1], r[2], CAST(r[3] AS TIMESTAMP), "
-                "CAST(r[4] AS TIMESTAMP), CAST(r[5] AS BIGINT), r[6], r[7], $build, $at FROM (SELECT UNNEST($rows) AS r)",
+                "CAST(r[4] AS TIMESTAMP), CAST(r[5] AS BIGINT), r[6], r[7], $build, $at, r[8], CAST(r[9] AS TIMESTAMP) "
+                "FROM (SELECT UNNEST($rows) AS r)",
                 {"id": instance_id, "rows": listed, "build": build_id, "at": stored(at)},
             )
+
+    def note_mark(self, instance_id: str, mark: str | None, but_for: Iterable[str]) -> None:
+        """All partitions of the instance, but for those with these keys, are current up to this mark of its source."""
+        self._connection.run(
+            f"UPDATE {self.table(PARTITION)} SET mark = $mark WHERE instance_id = $id "
+            "AND period_key NOT IN (SELECT UNNEST(CAST($keys AS VARCHAR[])))",
+            {"id": instance_id, "mark": mark, "keys": list(but_for)},
+        )
 
     def replace_sources(self, instance_id: str, tokens: Iterable[tuple[str, str]]) -> None:
         self._connection.run(f"DELETE FROM {self.table(SOURCE)} WHERE instance_id = $id", {"id": instance_id})

@@ -1,7 +1,7 @@
 """Rows of the ledger's instances in DuckDB, and how instants, columns and measures are kept in them. UTC without zone."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from attrs import asdict
 from ..aggregates.model import InstanceStatus
 from ..aggregates.observation import Column, InstanceRecord, PartitionRecord
 from ..aggregates.parts import Measure
+from ..aggregates.periods import Period
 
 
 def stored(instant: datetime | None) -> datetime | None:
@@ -23,6 +24,12 @@ def read(instant: Any) -> Any:
 def text(instant: datetime | None) -> str | None:
     kept = stored(instant)
     return None if kept is None else kept.isoformat(sep=" ")
+
+
+def partition_of(row: Sequence[Any]) -> PartitionRecord:
+    key, on, starts, ends, rows, token, content, build, published, mark, computed = row
+    period = Period(key, on, read(starts), read(ends))
+    return PartitionRecord(period, rows, token, content, build, read(published), mark, read(computed))
 
 
 def instance_of(

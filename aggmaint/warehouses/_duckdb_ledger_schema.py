@@ -6,13 +6,14 @@ that a newer version wrote is refused. A column is only ever added, at the end.
 
     1  control, instances, partitions, sources
     2  the parts and the measures of an instance's definition; records of definitions
+    3  up to which mark of its source a partition was published, and when it was last computed whole
 """
 
 from collections.abc import Callable
 
 from ..aggregates.naming import LEDGER_TABLES
 
-LEDGER_VERSION = 2
+LEDGER_VERSION = 3
 OLDEST = 1
 
 CONTROL, INSTANCE, PARTITION, SOURCE, DEFINITION = LEDGER_TABLES
@@ -26,7 +27,8 @@ TABLES = {
     ),
     PARTITION: (
         "instance_id VARCHAR, period_key VARCHAR, starts_on VARCHAR, starts_at TIMESTAMP, ends_at TIMESTAMP, "
-        "row_count BIGINT, token VARCHAR, content VARCHAR, build_id VARCHAR, published_at TIMESTAMP"
+        "row_count BIGINT, token VARCHAR, content VARCHAR, build_id VARCHAR, published_at TIMESTAMP, mark VARCHAR, "
+        "computed_at TIMESTAMP"
     ),
     SOURCE: "instance_id VARCHAR, source_key VARCHAR, token VARCHAR",
     DEFINITION: (
@@ -62,4 +64,7 @@ def migrate_ledger(run: Callable[[str], object], table: Callable[[str], str], ve
     if version < 2:
         for column in ("parts", "measures"):
             run(f"ALTER TABLE {table(INSTANCE)} ADD COLUMN IF NOT EXISTS {column} VARCHAR")
+    if version < 3:
+        for column in ("mark VARCHAR", "computed_at TIMESTAMP"):
+            run(f"ALTER TABLE {table(PARTITION)} ADD COLUMN IF NOT EXISTS {column}")
     run(f"UPDATE {table(CONTROL)} SET version = {LEDGER_VERSION}")

@@ -18,7 +18,13 @@ from ..aggregates.looking import Hints
 from ..aggregates.model import AggregateDefinition
 from ..aggregates.observation import ControlState, Observation, active_instance
 from ..core.job import Fence
-from ..errors import FenceLostError, GateError, WarehouseError, WarehouseQueryError, WarehouseUnavailableError
+from ..errors import (
+    FenceLostError,
+    GateError,
+    WarehouseError,
+    WarehouseQueryError,
+    WarehouseUnavailableError,
+)
 from ..warehouse import (
     BuildRequest,
     Built,
@@ -71,7 +77,7 @@ class DuckDBSession:
         self._ledger = Ledger(connection, schema)
         self._observer = Observer(connection, self._ledger, schema, engine, shared)
         self._writer = Writer(connection, self._ledger, schema, self._observer, engine)
-        self._stager = Stager(connection, self._observer)
+        self._stager = Stager(connection, self._observer, self._writer.merger)
         self._shared = shared
         self._pause = pause
         self._on_close = on_close

@@ -10,15 +10,16 @@ from itertools import count
 from attrs import define, field
 
 from ..aggregates.model import AggregateDefinition
-from ..aggregates.observation import DefinitionFacts
+from ..aggregates.observation import DefinitionFacts, PartitionContent
 from ..aggregates.slices import counted_rows, cut_of, same_rows, worth_slicing
 from ..aggregates.sql import rows_of_periods_sql, select_sql
 from ..aggregates.tokens import token_rows
-from ..errors import GateError, WarehouseQueryError
+from ..errors import GateError, MergeError, WarehouseQueryError
 from ..warehouse import Staged, StageRequest
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
 from ._duckdb_gate import require_gate
+from ._duckdb_merge import Merger
 from ._duckdb_observe import Observer
 from ._duckdb_tokens import broke_off
 
@@ -29,28 +30,37 @@ class Stager:
 
     _connection: Connection
     _observer: Observer
+    _merger: Merger
     facts: Mapping[str, DefinitionFacts] = field(factory=dict)
     _numbers: "count[int]" = field(factory=lambda: count(1))
 
     def stage(self, request: StageRequest) -> Staged:
-        """Raises WarehouseQueryError with the definition's id; the snapshot is then gone."""
+        """Raises WarehouseQueryError with the definition's id, also GateError and MergeError; the snapshot is then gone."""
         definition = request.definition
         handle = f"temp.aggmaint_stage_{next(self._numbers)}"
         try:
-            self._slice(request)
-            rows_from = self._observer.tokens.slices.over(definition, request.periods)
-            self._compute(rows_from, request, handle)
-            contents = self._observer.contents_of(definition, handle)
-            columns = self._observer.tokens.bound[definition.id].columns
-            require_gate(self._connection, rows_from, handle, columns, request.periods)
+            contents = self._computed(request, handle) if request.periods else ()
+            if request.merge is not None:
+                contents = (*contents, *self._merger.stage(request, handle))
             self._observer.require_files(definition)
-        except GateError:
+        except (GateError, MergeError):
             self._connection.rollback()
             raise
         except WarehouseQueryError as problem:
             self._connection.rollback()
             raise WarehouseQueryError(broke_off(problem), definition_id=definition.id) from problem
         return Staged(handle, contents)
+
+    def _computed(self, request: StageRequest, handle: str) -> tuple[PartitionContent, ...]:
+        """Periods that are computed from all of their rows."""
+        definition = request.definition
+        self._slice(request)
+        rows_from = self._observer.tokens.slices.over(definition, request.periods)
+        self._compute(rows_from, request, handle)
+        contents = self._observer.contents_of(definition, handle)
+        columns = self._observer.tokens.bound[definition.id].columns
+        require_gate(self._connection, rows_from, handle, columns, request.periods)
+        return contents
 
     def _compute(self, rows_from: AggregateDefinition, request: StageRequest, handle: str) -> None:
         """The rows of a stage: those that the observation computed already, if it did, else from the sources."""

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import define, evolve, field
 
 from ..aggregates.declared import Touched
+from ..aggregates.growth import Hindered
 from ..aggregates.looking import Hints, audit_due, looks, marked_periods
 from ..aggregates.model import AggregateDefinition, Source
 from ..aggregates.observation import Cause, DefinitionFacts, InstanceRecord, Vouch, source_moved
@@ -40,10 +41,9 @@ from ..warehouse import Tick
 from ._duckdb_bind import DIALECT, Bound, bound_parameters
 from ._duckdb_connection import Connection
 from ._duckdb_declared import DeclaredReader
+from ._duckdb_grown import GrownReader, Served
 from ._duckdb_shared import SourceToken
 from ._duckdb_slices import Slices
-
-Served = tuple[AggregateDefinition, InstanceRecord]
 
 
 class FilesMovedError(WarehouseQueryError):
@@ -148,8 +148,13 @@ class TokenReader:
         self.declared.forget()
         full: list[AggregateDefinition] = []
         part: list[AggregateDefinition] = []
+        grown = self._grown(served, answers, hints, tick)
         for definition, instance in served:
-            facts = self._what_to_look_at(definition, instance, answers, hints)
+            known = grown.get(definition.id)
+            if isinstance(known, DefinitionFacts):
+                facts = known
+            else:
+                facts = evolve(self._what_to_look_at(definition, instance, answers, hints), hindered=known)
             found[definition.id] = facts
             if definition.joins:
                 found[definition.id] = self._level_two_facts(definition, facts, tick)
@@ -168,6 +173,20 @@ class TokenReader:
             if tokens is not None and (facts.cause is not None or facts.looked):
                 found[definition.id] = evolve(facts, tokens=tuple(tokens))
         return found
+
+    def _grown(
+        self, served: Sequence[Served], answers: Answers, hints: Hints, tick: Tick
+    ) -> dict[str, DefinitionFacts | Hindered]:
+        """What is known of definitions to whose sources rows were only added: see `_duckdb_grown.py`."""
+        promised = [each for each in served if each[0].source.marks_commit_in_order]
+        if not promised:
+            return {}
+        reader = GrownReader(self._connection, self._engine, self.bound, self._wide(), self.scan)
+        tokens = {definition.id: self.source_tokens(definition, answers) for definition, _ in promised}
+        try:
+            return reader.read(promised, tokens, hints, tick)
+        except WarehouseQueryError as problem:
+            raise BrokenQueryError(problem, definition_id=problem.definition_id or "") from problem
 
     def _what_to_look_at(
         self,

@@ -9,11 +9,12 @@ Nothing is ever dropped with CASCADE.
 from collections.abc import Sequence
 from datetime import datetime
 
+from ..aggregates.additive import mark_now
 from ..aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RedefineStep, RetireStep
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.model import AggregateDefinition, InstanceStatus
 from ..aggregates.naming import Tag, format_tag, parse_tag
-from ..aggregates.observation import InstanceRecord
+from ..aggregates.observation import InstanceRecord, source_moved
 from ..aggregates.periods import Period
 from ..aggregates.reasons import Reason
 from ..aggregates.scans import Answers
@@ -39,6 +40,7 @@ from ._duckdb_derive import Deriver
 from ._duckdb_gate import require_gate
 from ._duckdb_ledger import Ledger
 from ._duckdb_ledger_rows import columns_text
+from ._duckdb_merge import Merger
 from ._duckdb_observe import Observer
 from ._duckdb_pieces import PieceBuilder
 from ._duckdb_tokens import BrokenQueryError
@@ -78,6 +80,7 @@ class Writer:
         self._observer = observer
         self._deriver = Deriver(connection, ledger, observer)
         self._pieces = PieceBuilder(connection, ledger, observer, self._make_empty, self._finish)
+        self.merger = Merger(connection, ledger, observer)
         self._adopter = Adopter(connection, ledger, observer, engine)
         self._dialect = DuckDBDialect()
 
@@ -124,11 +127,13 @@ class Writer:
         table = self._ledger.table(request.table_name)
         contents = self._observer.contents_of(definition, table)
         tokens = self._tokens(definition, answers)
+        source_tokens = self._observer.tokens.source_tokens(definition, answers)
+        mark = mark_now(definition, source_tokens)
         columns = self._connection.columns(f"SELECT * FROM {table}")
         require_gate(self._connection, definition, table, columns, None)
         self._observer.require_files(definition)
         writes = tuple(
-            PartitionWrite(each.period, each.rows, tokens.get(each.period, each.content), each.content)
+            PartitionWrite(each.period, each.rows, tokens.get(each.period, each.content), each.content, mark)
             for each in contents
         )
         return Built(
@@ -136,7 +141,7 @@ class Writer:
             sum(each.rows for each in contents),
             columns,
             writes,
-            self._observer.tokens.source_tokens(definition, answers),
+            source_tokens,
         )
 
     def _tokens(self, definition: AggregateDefinition, answers: Answers) -> dict[Period, str]:
@@ -207,12 +212,21 @@ class Writer:
         if publication.replaced:
             where = rows_of_periods_sql(publication.replaced, publication.definition.partition, DIALECT)
             self._connection.run(f"DELETE FROM {table} WHERE {where}")
-            self._ledger.delete_partitions(instance.id, [each.key for each in publication.replaced])
+        taken_out = self.merger.take_out(publication) if publication.merged else 0
+        written = [each.key for each in (*publication.replaced, *publication.merged)]
+        if written:
+            self._ledger.delete_partitions(instance.id, written)
         if publication.staged is not None:
             names = ", ".join(self._dialect.quote(each.name) for each in instance.columns)
-            self._connection.run(f"INSERT INTO {table} ({names}) SELECT {names} FROM {publication.staged.handle}")
+            sql = f"INSERT INTO {table} ({names}) SELECT {names} FROM {publication.staged.handle}"
+            put_in = self._connection.changed(sql, {})
+            if publication.merged:
+                self.merger.require_count(publication, taken_out, put_in)
             self._ledger.insert_partitions(instance.id, publication.written, at, build_id)
         self._ledger.replace_sources(instance.id, publication.source_tokens)
+        if publication.definition.source.marks_commit_in_order and source_moved(instance, publication.source_tokens):
+            noted = mark_now(publication.definition, publication.source_tokens)
+            self._ledger.note_mark(instance.id, noted, but_for=written)
         self._ledger.recount(instance.id)
 
     def _switch(self, publication: Switch, at: datetime, build_id: str) -> None:

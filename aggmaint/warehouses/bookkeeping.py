@@ -356,7 +356,10 @@ class Bookkeeper:
 
 
 def _partitions(writes: Iterable[PartitionWrite], at: datetime, build_id: str) -> list[PartitionRecord]:
-    return [PartitionRecord(each.period, each.rows, each.token, each.content, build_id, at) for each in writes]
+    return [
+        PartitionRecord(each.period, each.rows, each.token, each.content, build_id, at, each.mark, each.computed_at)
+        for each in writes
+    ]
 
 
 def _in_order(partitions: Sequence[PartitionRecord]) -> tuple[PartitionRecord, ...]:

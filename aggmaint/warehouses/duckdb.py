@@ -99,6 +99,7 @@ class DuckDBWarehouse:
             interrupts=True,
             source_tokens=known,
             exact_decimals=True,
+            merges=True,
         )
 
     def open(self, schema: ManagedSchema, *, create: bool | None = None, read_only: bool = False) -> DuckDBSession:

@@ -14,11 +14,14 @@ from aggmaint.aggregates.decisions import (
     Decision,
     DropStep,
     MaintenancePlan,
+    NewRows,
+    PartitionRefresh,
     RefreshStep,
     RetireStep,
     Subject,
     decisions_about,
 )
+from aggmaint.aggregates.growth import Grown, Hindered, Hindrance
 from aggmaint.aggregates.inventory import make_inventory
 from aggmaint.aggregates.life import Deactivated, Deactivation, DefinitionRecord, Told
 from aggmaint.aggregates.looking import SourceMark
@@ -292,6 +295,19 @@ CASES: dict[Reason, Callable[[], World]] = {
     Reason.BUILD_BROKEN: lambda: World(without={ACTIVE.table_name}),
     Reason.BUILD_DEFINITION_CHANGED: lambda: World(instances=[evolve(ACTIVE, definition_hash="other")]),
     Reason.BUILD_SOURCE_TYPES_CHANGED: lambda: World(facts={WANTED.id: facts(columns=COLUMNS[:2])}),
+    Reason.PARTITION_MERGED: lambda: only_grew(Policy(merge_rows_min=0)),
+    Reason.PARTITION_MERGE_SMALL: lambda: only_grew(Policy()),
+    Reason.PARTITION_MERGE_REFUSED: lambda: World(
+        facts={
+            WANTED.id: facts(
+                tokens=((FEBRUARY, token(3)),),
+                cause=None,
+                looked=((FEBRUARY, Cause.DECLARED),),
+                vouch=Vouch.DECLARED,
+                hindered=Hindered(Hindrance.REFUSED, "merging its new rows failed"),
+            )
+        }
+    ),
     Reason.UPSTREAM_FIRST: lambda: World(definitions=[WANTED, READER], instances=[]),
     Reason.UPSTREAM_UNAVAILABLE: lambda: World(definitions=[evolve(WANTED, blocked=True), READER], instances=[]),
     Reason.PARTITION_FRESH: World,
@@ -475,6 +491,45 @@ def test_columns_in_another_order_are_copied_into_it() -> None:
 def test_a_failure_condemns_nothing() -> None:
     for kind in FailureKind:
         assert steps(failing(kind)) == []
+
+
+def only_grew(policy: Policy, mark: str | None = "7", **more: Any) -> World:
+    """Three rows more in February, beyond mark 7."""
+    grown = Grown("7", ((FEBRUARY, token(3, 2)),))
+    told: dict[str, Any] = {"tokens": None, "cause": None, "vouch": Vouch.DECLARED, "grown": grown, **more}
+    records = tuple(evolve(record(each), mark=mark) for each in (JANUARY, FEBRUARY))
+    return World(instances=[instance(partitions=records)], facts={WANTED.id: facts(**told)}, policy=policy)
+
+
+def planned(world: World) -> PartitionRefresh:
+    (step,) = world.plan().steps
+    assert isinstance(step, RefreshStep)
+    (refresh,) = step.partitions
+    return refresh
+
+
+def test_new_rows_are_added_to_the_published_token_merged_or_not() -> None:
+    merged, computed = (planned(only_grew(policy)) for policy in (Policy(merge_rows_min=0), Policy()))
+    assert (merged.token, computed.token) == (token(5, 7), token(5, 7))
+    assert (merged.new, computed.new) == (NewRows("7", 3), None)
+
+
+def test_a_period_that_is_ahead_of_the_mark_is_judged_by_its_whole_fingerprint_only() -> None:
+    for mark in (None, "8"):
+        looked: dict[str, Any] = {"looked": ((FEBRUARY, Cause.DECLARED),), "tokens": ((FEBRUARY, token(5, 7)),)}
+        refresh = planned(only_grew(Policy(merge_rows_min=0), mark, **looked))
+        assert (refresh.reason, refresh.token, refresh.new) == (Reason.PARTITION_CHANGED, token(5, 7), None)
+        current: dict[str, Any] = {"looked": ((FEBRUARY, Cause.DECLARED),), "tokens": ((FEBRUARY, token(2)),)}
+        assert steps(only_grew(Policy(merge_rows_min=0), mark, **current)) == []
+
+
+@pytest.mark.parametrize("cause", [Cause.AUDIT, Cause.MARK])
+def test_a_period_that_grew_is_compared_with_what_it_must_be_when_it_is_looked_at(cause: Cause) -> None:
+    wrong = Reason.PARTITION_MARKED if cause is Cause.MARK else Reason.PARTITION_UNDECLARED_CHANGE
+    for now, reason in ((token(5, 7), Reason.PARTITION_CHANGED), (token(5, 8), wrong)):
+        looked: dict[str, Any] = {"looked": ((FEBRUARY, cause),), "tokens": ((FEBRUARY, now),)}
+        refresh = planned(only_grew(Policy(merge_rows_min=0), **looked))
+        assert (refresh.reason, refresh.token, refresh.new) == (reason, now, None)
 
 
 def test_damage_is_mended_with_the_token_that_is_current() -> None:

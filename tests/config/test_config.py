@@ -61,6 +61,17 @@ def problems_of(directory: Path, text: str, **environment: str) -> tuple[str, ..
     return caught.value.problems
 
 
+def test_marks_that_commit_in_order_are_read_and_refused_where_they_promise_nothing(tmp_path: Path) -> None:
+    declared = GOOD.replace('file = "data/{org}/lines-*.parquet"', 'table = "lines"\nappend_only = "id"\nMARKS')
+    (definition,) = load(tmp_path, declared.replace("MARKS", "marks_commit_in_order = true")).definitions("acme")
+    assert definition.source.marks_commit_in_order
+    (wrong,) = problems_of(tmp_path, declared.replace("MARKS", 'marks_commit_in_order = "yes"'))
+    assert wrong == "sources.lines.marks_commit_in_order: must be true or false, not 'yes'"
+    updated = GOOD.replace('deletes = "soft"', 'deletes = "soft"\nmarks_commit_in_order = true')
+    wrong = "\n".join(problems_of(tmp_path, updated))
+    assert "marks_commit_in_order=True without append_only" in wrong and "leave it out" in wrong
+
+
 def test_everything_that_the_file_says_arrives(tmp_path: Path) -> None:
     config = load(tmp_path, GOOD)
     assert config.organizations == ("acme", "globex")

@@ -20,21 +20,25 @@ measures = [{ name = "n", function = "count" }]
 """
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    return str(found)
+def blocks(language: str) -> list[str]:
+    return [str(found) for found in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)]
 
 
-def test_the_declaration_is_read(tmp_path: Path) -> None:
+def test_the_declarations_are_read(tmp_path: Path) -> None:
     path = tmp_path / "aggmaint.toml"
-    path.write_text(block("toml") + REST, encoding="utf-8")
-    source = load_config(path, {}).definitions("acme")[0].source
-    assert (source.declared, str(source.deletes)) == ("changed_at", "soft")
+    sources = []
+    for toml in blocks("toml"):
+        path.write_text(toml + REST, encoding="utf-8")
+        sources.append(load_config(path, {}).definitions("acme")[0].source)
+    updated, appended = sources
+    assert (updated.declared, str(updated.deletes)) == ("changed_at", "soft")
+    assert (appended.declared, appended.marks_commit_in_order) == ("id", True)
 
 
 def test_the_warehouse_with_snapshots_says_so() -> None:
     names: dict[str, object] = {}
-    exec(block("python"), names)
+    (python,) = blocks("python")
+    exec(python, names)
     warehouse = names["warehouse"]
     assert isinstance(warehouse, DuckDBWarehouse)
     assert warehouse.capabilities.source_tokens

@@ -12,7 +12,9 @@ import pytest
 from attrs import evolve
 
 from aggmaint.aggregates.model import Measure
+from aggmaint.errors import FenceLostError, TaskFailedError
 
+from .growing import Growing, entry, merged, named
 from .support import WRITES, Lab, Sale, definitions, multiset
 
 
@@ -132,3 +134,60 @@ def test_an_ordinary_exception_at_a_statement_condemns_nothing(at: int) -> None:
     assert set(shown(lab)) == set(before)
     assert lab.run().complete
     lab.assert_right()
+
+
+# -- merging -----------------------------------------------------------------------------------------------------------
+
+
+def grown() -> Growing:
+    world = Growing(named("by_month", "whole", "regions")).seed(30)
+    world.append(entry(30), entry(31, shop=None), entry(32, day=date(2025, 1, 1)), entry(33, shop="moon"))
+    return world
+
+
+def test_a_merge_that_is_killed_between_any_two_statements_counts_each_row_once() -> None:
+    """Also when more rows came before the next run, and when only the answer to the commit was lost."""
+    whole = grown()
+    before = {each.name: whole.view(each.name) for each in whole.wanted}
+    report = whole.run()
+    assert set(merged(report)) == set(before)
+    points = kill_points(whole.statements)
+    after = {each.name: whole.view(each.name) for each in whole.wanted}
+    assert len(points) > 40
+    for at in points:
+        world = grown()
+        world.before = Killer(at)
+        with suppress(CrashError):
+            world.run()
+        world.before = lambda _sql: None
+        for name in before:
+            assert world.view(name) in (before[name], after[name]), (at, name)
+        world.append(entry(34, shop=None), entry(35))
+        assert world.run().complete, at
+        world.assert_right()
+        world.assert_quiet()
+
+
+def test_two_runs_that_race_merge_each_row_once() -> None:
+    """The second run claims while the first is before each of its statements; the first may not publish then."""
+    whole = grown()
+    whole.run()
+    for at in kill_points(whole.statements):
+        world = grown()
+        racer = Growing(world.wanted, connection=world.connection)
+        racer.number, racer.entries = 100, world.entries
+        count = [0]
+
+        def race(_sql: str, count: list[int] = count, at: int = at, racer: Growing = racer) -> None:
+            count[0] += 1
+            if count[0] == at:
+                assert racer.run().complete
+
+        world.before = race
+        with suppress(FenceLostError, TaskFailedError):
+            world.run()
+        world.before = lambda _sql: None
+        world.number = 200
+        assert world.run().complete, at
+        world.assert_right()
+        world.assert_quiet()

@@ -215,8 +215,8 @@ AGGREGATE_MUTANTS = (
     Mutant(
         "tokens of other engines are believed",
         PARTITIONS,
-        "        case Comparison.INCOMPARABLE if case.cause is not Cause.MARK:",
-        "        case Comparison.INCOMPARABLE if case.record is None:",
+        "        case Comparison.INCOMPARABLE if cause is not Cause.MARK:",
+        "        case Comparison.INCOMPARABLE if record is None:",
         f"{HEALTH}::test_a_token_of_another_engine_version_is_its_own_reason",
     ),
     Mutant(

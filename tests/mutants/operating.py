@@ -147,7 +147,7 @@ OPERATING_MUTANTS = (
     Mutant(
         "no gate before a refresh",
         "aggmaint/warehouses/_duckdb_stage.py",
-        "            require_gate(self._connection, rows_from, handle, columns, request.periods)\n",
+        "        require_gate(self._connection, rows_from, handle, columns, request.periods)\n",
         "",
         GATE + "test_a_wrong_refresh_is_not_published",
     ),

@@ -19,6 +19,7 @@ PARTS = {
     "PublishChecks": "build, publish",
     "ModellingChecks": "Definitions, changes meanwhile, ledgers (what a warehouse refuses by name does not apply)",
     "FaultChecks": "All or nothing (needs a bench that watches the warehouse's statements)",
+    "MergingChecks": "Merging new rows (of warehouses that claim `merges`)",
 }
 
 INTRODUCTION = """# Conformance

@@ -15,6 +15,7 @@ from aggmaint.testing.warehouse_bench import MemoryBench, WarehouseBench
 from .broken import BROKEN, Broken, bench_of
 from .broken_more import BROKEN_MORE, ClaimsMore
 from .broken_sql import BROKEN_SQL, BrokenBench, BrokenDialect
+from .test_merging import WRONG
 
 ALL = (*BROKEN, *BROKEN_MORE)
 MEMORY = Path("/dev/shm")
@@ -67,5 +68,6 @@ def test_a_bench_that_can_not_be_made_does_not_conform() -> None:
 def test_every_check_has_a_warehouse_that_fails_it() -> None:
     """No check is there for decoration."""
     promises: list[tuple[str, ...]] = [*(each.FAILS for each in ALL), *(each.FAILS for each in BROKEN_SQL)]
+    promises.extend((check,) for _, check in WRONG.values())
     killed = {name for each in promises for name in each}
     assert killed == {name.removeprefix("test_") for name in check_names(WarehouseSuite)}
