@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 
-from ..asgi.wire import job_to_wire
 from ..config import CONFIG_NAME, Config, load_config
 from ..core.outcomes import IfBusy
 from . import _demo_data as data
@@ -113,7 +112,7 @@ class Demo:
         engine.register_organizations([org])
         details = run_job(engine, config.known(org), IfBusy.REJECT)
         assert details is not None, "nobody else runs jobs in the demo's directory"
-        self.note("job", job_to_wire(details.job))
+        self.note("job", show.job(details.job))
         if not self.quiet:
             show_result(details)
         self.claim("the job is done and complete", bool(details.job.complete))
@@ -135,7 +134,7 @@ class Demo:
 
     def history(self, config: Config, org: str) -> None:
         jobs = make_engine(config, config.task(), executor=None).list_jobs(org).jobs
-        wire = [job_to_wire(job) for job in jobs]
+        wire = [show.job(job) for job in jobs]
         self.note("history", wire)
         if not self.quiet:
             show.document(wire)

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from ..asgi.wire import job_to_wire
 from ..config import Config, load_config
 from ..core.ids import OrgId
 from ..core.outcomes import IfBusy
@@ -150,7 +149,7 @@ def _run(config: Config, org_id: OrgId, options: TaskOptions, *, as_json: bool) 
     details = run_job(engine, org_id, IfBusy.REJECT, options.to_json())
     assert details is not None, "only a folded request is queued"
     if as_json:
-        show.document({"job": job_to_wire(details.job), "report": details.report})
+        show.document({"job": show.job(details.job), "report": details.report})
     else:
         show_result(details)
     sys.exit(exit_code_of_request(details))

@@ -9,7 +9,6 @@ from attrs import frozen
 from ..aggregates import answers
 from ..aggregates.freshness import with_marks
 from ..aggregates.reasons import Reason
-from ..asgi.wire import job_to_wire
 from ..core.ids import OrgId
 from ..core.job import JobStatus, MaintenanceJob, Progress
 from ..core.marks import EVERYTHING
@@ -45,9 +44,9 @@ def _status_of(reader: Reader, org_id: OrgId) -> dict[str, Any]:
     last = _last_job(reader, org_id) if document else None
     return {
         "id": org_id,
-        "current_job": job_to_wire(running.job) if running else None,
+        "current_job": show.job(running.job) if running else None,
         "progress": _progress_json(running.progress if running else None),
-        "last_job": job_to_wire(last) if last else None,
+        "last_job": show.job(last) if last else None,
         "next_run_at": _instant(document.next_run_at if document else None),
         "enabled": document.enabled if document else True,
         "paused": document.paused.reason if document and document.paused else None,
@@ -160,7 +159,7 @@ def history(org: str | None, config_path: str, as_json: bool, limit: int, offset
     known = reader.engine if reader.document(org_id) else None
     jobs = known.list_jobs(org_id, limit=limit, offset=offset).jobs if known else ()
     if as_json:
-        data = [job_to_wire(job) for job in jobs]
+        data = [show.job(job) for job in jobs]
         show.document({"data": data, "limit": limit, "offset": offset, "force_pull": False})
     elif not jobs:
         show.say(f"no job of {org_id} has run yet; try: aggmaint run {org_id}")
@@ -190,7 +189,7 @@ def why(names: tuple[str, ...], config_path: str, as_json: bool, partition: str 
     states = [each for each in definition["partition_states"] if partition in (None, each["key"])]
     if as_json:
         shown = {**_aggregate_json(definition), "partition_states": states}
-        show.document({"job": job_to_wire(inventory.job), "aggregate": shown, "decisions": decisions})
+        show.document({"job": show.job(inventory.job), "aggregate": shown, "decisions": decisions})
         return
     label = f"{definition['cube']}.{definition['name']}"
     show.title(
@@ -244,7 +243,7 @@ def why_not(names: tuple[str, ...], config_path: str, as_json: bool, partition: 
     found = answers.why_not(asked.details, asked.definition["id"], partition, marks=marks)
     if as_json:
         told = [each.to_json() for each in found]
-        show.document({"job": job_to_wire(asked.inventory.job), "aggregate": asked.definition["id"], "answers": told})
+        show.document({"job": show.job(asked.inventory.job), "aggregate": asked.definition["id"], "answers": told})
         return
     label = f"{asked.definition['cube']}.{asked.definition['name']}"
     at = show.instant(asked.inventory.content["observed_at"])

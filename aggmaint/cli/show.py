@@ -1,4 +1,4 @@
-"""How things look: tables and sentences, coloured on a terminal, plain when piped (rich obeys NO_COLOR)."""
+"""How things look: tables and sentences, coloured on a terminal (rich obeys NO_COLOR), plain and without rich when piped."""
 
 import json
 import sys
@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+
+from ..core.job import MaintenanceJob
 
 STYLES = {
     "active": "green",
@@ -28,17 +27,30 @@ STYLES = {
 """Words that carry a colour. The word says it too: colour is never the only sign."""
 
 
-def console() -> Console:
-    """Standard output. When piped: no colour, and wide enough that nothing is cut."""
-    return Console(soft_wrap=True) if sys.stdout.isatty() else Console(soft_wrap=True, width=10_000, no_color=True)
-
-
 def say(text: str = "") -> None:
-    console().print(text, markup=False, highlight=False)
+    if not sys.stdout.isatty():
+        click.echo(text)
+        return
+    from rich.console import Console
+
+    Console(soft_wrap=True).print(text, markup=False, highlight=False)
 
 
 def title(text: str) -> None:
-    console().print(f"[bold]{escape(text)}[/bold]", highlight=False)
+    if not sys.stdout.isatty():
+        click.echo(text)
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    Console(soft_wrap=True).print(f"[bold]{escape(text)}[/bold]", highlight=False)
+
+
+def job(value: MaintenanceJob) -> dict[str, Any]:
+    """A job as JSON has it, here and over HTTP."""
+    from ..asgi.wire import job_to_wire
+
+    return dict(job_to_wire(value))
 
 
 def document(value: Any) -> None:
@@ -51,6 +63,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     if not sys.stdout.isatty():
         _plain_table(headers, rows)
         return
+    from rich.console import Console
+    from rich.table import Table
+
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for index, header in enumerate(headers):
         right = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
@@ -68,6 +83,8 @@ def _plain_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def _styled(cell: Any) -> str:
+    from rich.markup import escape
+
     text = escape(cell_text(cell))
     style = STYLES.get(cell) if isinstance(cell, str) else None
     return f"[{style}]{text}[/{style}]" if style else text

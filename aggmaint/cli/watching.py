@@ -8,8 +8,6 @@ import sys
 from typing import Protocol
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..task import ContextWrapper, MaintenanceReport, MaintenanceTask, TaskContext
 
@@ -52,6 +50,16 @@ class Bar:
     """One line: a spinner, the step, a bar as soon as it is known how much there is to do. It goes when the job ends."""
 
     def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:<8}", markup=False),

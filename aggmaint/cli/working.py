@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 import click
 
-from ..asgi.wire import job_to_wire
 from ..config import load_config
 from ..core.ids import OrgId
 from ..core.job import JobStatus, MaintenanceJob
@@ -52,7 +51,7 @@ def run(
             show.document({"job": None, "queued": True})
         return
     if as_json:
-        show.document({"job": job_to_wire(details.job), "report": details.report})
+        show.document({"job": show.job(details.job), "report": details.report})
     else:
         show_result(details)
     sys.exit(exit_code_of_job(details))

@@ -9,10 +9,14 @@ A migration that has been released is never edited; a new one is added below it.
 sqlite-utils in `_sqlite_migrations`; a name that this version does not know means that a newer aggmaint was here.
 """
 
+import sqlite3
+
 from sqlite_utils import Migrations
 from sqlite_utils.db import Database
 
-MIGRATIONS = Migrations("aggmaint")
+from ._sqlite_applied import KNOWN, SET
+
+MIGRATIONS = Migrations(SET)
 
 _TABLES = """
 CREATE TABLE aggmaint_organization(
@@ -111,12 +115,9 @@ def m002_uses(db: Database) -> None:
     db.conn.execute("ALTER TABLE aggmaint_organization ADD COLUMN last_use INTEGER NOT NULL DEFAULT 0")
 
 
-def applied_migrations(db: Database) -> list[str]:
-    """Names of what was applied to this database, in order; empty for a new one."""
-    return [migration.name for migration in MIGRATIONS.applied(db)]
+def migrate(connection: sqlite3.Connection) -> None:
+    """Apply what is pending. In the caller's transaction."""
+    MIGRATIONS.apply(Database(connection, execute_plugins=False))
 
 
-def unknown_migrations(db: Database) -> list[str]:
-    """Names that were applied to this database and that this version does not know."""
-    known = {migration.name for migration in MIGRATIONS.pending(Database(memory=True))}
-    return [name for name in applied_migrations(db) if name not in known]
+assert tuple(each.name for each in MIGRATIONS.pending(Database(memory=True))) == KNOWN, "each is known at the start"

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlite_utils.db import Database
-
 from ..clock import Clock, SystemClock
 from ..core.ids import JobId, OrgId
 from ..core.instants import StoreTime
@@ -37,10 +35,10 @@ from ..store import (
     Stale,
 )
 from . import _codec as codec
+from ._sqlite_applied import KNOWN, applied_migrations
 from ._sqlite_connection import Connections, refuse_network_file_system
 from ._sqlite_due import find_due
 from ._sqlite_rows import JOB_COLUMNS, ORG_COLUMNS, job_from_row, job_to_row, marks, org_from_row, org_to_row
-from ._sqlite_schema import MIGRATIONS, applied_migrations, unknown_migrations
 
 _VARIABLES_MAX: Final = 500
 _OFFSET_MAX: Final = 2**62
@@ -95,7 +93,7 @@ class SQLiteStore:
 
     def _copy(self, connection: sqlite3.Connection) -> None:
         """Keep an older schema's file as it is: one snapshot, whole or not at all. An empty file needs none."""
-        applied = applied_migrations(Database(connection, execute_plugins=False))
+        applied = applied_migrations(connection)
         if not applied:
             return
         copy = self._connections.path.with_name(f"{self._connections.path.name}.bak-{applied[-1]}")
@@ -105,18 +103,20 @@ class SQLiteStore:
             beside.replace(copy)
 
     def _check(self, connection: sqlite3.Connection) -> bool:
-        database = Database(connection, execute_plugins=False)
-        unknown = unknown_migrations(database)
+        applied = applied_migrations(connection)
+        unknown = [name for name in applied if name not in KNOWN]
         if unknown:
             raise StoreSchemaError(
                 f"the job store {self._connections.path} was written by a newer aggmaint (it has {', '.join(unknown)}); "
                 "upgrade with: pip install -U aggmaint. Nothing was changed"
             )
-        return not MIGRATIONS.pending(database)
+        return set(applied) == set(KNOWN)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         if not self._check(connection):  # again, under the lock: another process may have been first
-            MIGRATIONS.apply(Database(connection, execute_plugins=False))
+            from ._sqlite_schema import migrate
+
+            migrate(connection)
 
     def load(self, org_ids: Sequence[OrgId]) -> Loaded:
         def rows(connection: sqlite3.Connection) -> list[Any]:

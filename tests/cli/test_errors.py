@@ -130,7 +130,7 @@ def test_a_directory_that_can_not_be_written_is_named(place: Place) -> None:
         _reachable(place.path)
         place.path.chmod(0o555)
         script = (  # a plan first, as ourselves: it writes nothing, and imports what `nobody` may not read
-            "import os, sys, concurrent.futures.thread, encodings.ascii, aggmaint.stores.sqlite\n"
+            "import os, sys, concurrent.futures.thread, encodings.ascii, aggmaint.stores.sqlite, aggmaint.cli.working\n"
             "from aggmaint.cli import app; sys.argv[1:] = ['plan']\n"
             "try: app.cli()\n"
             "except SystemExit: pass\n"
