@@ -21,7 +21,16 @@ from uuid import UUID
 
 from attrs import frozen
 
-__all__ = ["LEDGER_TABLES", "TABLE_NAME_PATTERN", "Tag", "format_tag", "parse_tag", "schema_name", "table_name"]
+__all__ = [
+    "LEDGER_TABLES",
+    "TABLE_NAME_PATTERN",
+    "Tag",
+    "format_tag",
+    "is_table_of",
+    "parse_tag",
+    "schema_name",
+    "table_name",
+]
 
 LEDGER_TABLES = (
     "aggmaint_control",
@@ -47,6 +56,15 @@ def table_name(instance_id: str, aggregate_name: str) -> str:
     """The physical table of an instance: `as_agg_<8 hex of its id>_<up to 14 characters of the aggregate's name>`."""
     short = re.sub(r"\W+", "_", aggregate_name.lower()).strip("_")[:14].strip("_")
     return f"as_agg_{UUID(instance_id).hex[:8]}_{short or 'aggregate'}"
+
+
+def is_table_of(name: str, instance_id: str) -> bool:
+    """Whether a table has the name of this instance's. A tag can be copied to another table; no name is there twice.
+
+    Not by the aggregate's name: that may have changed since. `instance_id` may be any text, as a tag has it.
+    """
+    match = TABLE_NAME_PATTERN.fullmatch(name)
+    return match is not None and match[1] == instance_id.replace("-", "")[:8]
 
 
 @frozen

@@ -38,7 +38,7 @@ from .decisions import (
     step_definition_id,
 )
 from .model import AggregateDefinition, InstanceStatus
-from .naming import TABLE_NAME_PATTERN
+from .naming import is_table_of
 from .observation import (
     InstanceRecord,
     ObjectKind,
@@ -116,7 +116,7 @@ def shape(
 
 
 def unknown_tables(definition: AggregateDefinition, observation: Observation) -> list[SchemaObject]:
-    """Tables that carry our tag of this definition, but that the ledger does not name."""
+    """Tables that carry our tag of this definition and the name of their instance, but that the ledger does not name."""
     known = {each.id for each in observation.instances}
     return [
         each
@@ -125,7 +125,7 @@ def unknown_tables(definition: AggregateDefinition, observation: Observation) ->
         and each.tag is not None
         and (each.tag.installation, each.tag.definition_id) == (observation.installation, definition.id)
         and each.tag.instance_id not in known
-        and TABLE_NAME_PATTERN.fullmatch(each.name)
+        and is_table_of(each.name, each.tag.instance_id)
     ]
 
 

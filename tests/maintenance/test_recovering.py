@@ -142,6 +142,40 @@ def test_a_partition_that_only_the_source_has_is_built_after_adopting(lab: Lab) 
     assert lab.run().details["steps"] == []
 
 
+def copy_with_its_tag(lab: Lab, name: str) -> None:
+    """Somebody keeps a copy of by_month's table, comment and all."""
+    table, copy = f'"{lab.schema}"."{lab.table_of("by_month")}"', f'"{lab.schema}"."{name}"'
+    lab.execute(f"CREATE TABLE {copy} AS SELECT * FROM {table} LIMIT 1")
+    tag = lab.execute("SELECT comment FROM duckdb_tables() WHERE table_name = ?", [lab.table_of("by_month")])[0][0]
+    lab.execute(f"COMMENT ON TABLE {copy} IS '" + tag.replace("'", "''") + "'")
+
+
+def test_a_copy_with_its_tag_is_not_the_table_that_is_adopted(lab: Lab) -> None:
+    """A tag can be copied, a name can not be there twice: it must be that of the instance which the tag names."""
+    for name in ("as_agg_00000000_by_month", "as_agg_ffffffff_by_month"):  # before and after the right one
+        copy_with_its_tag(lab, name)
+    table = lab.table_of("by_month")
+    lose_rows(lab)
+    assert lab.run(options=ADOPT).complete
+    assert lab.table_of("by_month") == table
+    lab.assert_right()
+
+
+def test_a_copy_with_its_tag_does_not_keep_an_aggregate_from_being_built_again(lab: Lab) -> None:
+    """The ledger has forgotten the instance that the copied tag names; it has lost nothing."""
+    copy_with_its_tag(lab, "as_agg_00000000_by_month")
+    everything = lab.wanted
+    lab.wanted = [evolve(each, blocked=each.name == "by_month") for each in everything]
+    for _ in range(3):
+        lab.run()
+        lab.clock[0] += timedelta(days=40)
+    lab.wanted = everything
+    report = lab.run()
+    assert report.complete, report.errors
+    lab.assert_right()
+    assert len(lab.execute(f'SELECT * FROM "{lab.schema}".as_agg_00000000_by_month')) == 1
+
+
 def test_a_plan_shows_what_would_be_adopted_and_writes_nothing(lab: Lab) -> None:
     lose_all(lab)
     lab.statements.clear()

@@ -48,4 +48,11 @@ FOUND_MUTANTS = (
         "len(step.partitions)",
         APPLYING + "test_a_job_that_was_asked_for_partitions_that_are_fresh_mixes_nothing",
     ),
+    Mutant(
+        "any table with a copied tag is a candidate",
+        "aggmaint/aggregates/naming.py",
+        'return match is not None and match[1] == instance_id.replace("-", "")[:8]',
+        "return match is not None",
+        "tests/maintenance/test_recovering.py::test_a_copy_with_its_tag_is_not_the_table_that_is_adopted",
+    ),
 )

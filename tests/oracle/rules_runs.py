@@ -77,8 +77,7 @@ class RunRules(BaseRules):
                 lost = [name for name, reason in definitions_told(done).items() if reason == "ledger_lost"]
                 if not lost:
                     return done
-                older = self.backups or self.forgetful
-                assert self.world.foreign or older, "who but a look-alike has a tag that the ledger does not know?"
+                assert self.backups or self.forgetful, "nobody but an older ledger has forgotten a table of ours"
                 self.world.job(**TaskOptions(rebuild=dict.fromkeys(lost)).to_json())
                 continue
             after = (self.world.ledger(), self.world.fence(), self.world.objects())
