@@ -70,13 +70,17 @@ class Administration(ABC):
     def abandon(self, org_id: str, job_id: str, *, reason: str, by: str = "admin") -> bool:
         """Operator's override: end a job in progress now, as failed(abandoned). Its worker can publish nothing any more.
 
-        False: it is not in progress. Prefer `cancel`, which lets the worker end it.
+        A worker of this engine hears of it at once, others at their next renewal or publish. False: it is not in
+        progress. Prefer `cancel`, which lets the worker end it.
         """
         job = JobId(job_id)
         answer = self._administer(
             org_id, lambda doc, basis: deciding.decide_abandon(doc, job, basis, by=by, reason=reason)
         )
-        return isinstance(answer, Finished)
+        ended = isinstance(answer, Finished)
+        if ended:
+            self._tell(job)
+        return ended
 
     def mark_changed(
         self, org_id: str, source: str, *, starts_at: datetime | None = None, ends_at: datetime | None = None
@@ -193,6 +197,10 @@ class Administration(ABC):
         settled = self._change(org_id, decide)
         self._wake()
         return settled.answer
+
+    @abstractmethod
+    def _tell(self, job: JobId) -> None:
+        """Let the worker of a job, if it is this engine's, learn at once what has become of it."""
 
     @abstractmethod
     def _wake(self) -> None:

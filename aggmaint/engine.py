@@ -223,7 +223,7 @@ class MaintenanceEngine(Administration):
         job = JobId(job_id)
         cancelled = self._change(org_id, lambda document, basis: deciding.decide_cancel(document, job, basis)).answer
         if cancelled:
-            self._runner.tell(job)
+            self._tell(job)
         return cancelled
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -329,6 +329,9 @@ class MaintenanceEngine(Administration):
             return TICK_WAIT_MAX_S
         left = due.next_wake_at - self.store_time().wall_at
         return min(max(left.total_seconds(), 0.0), TICK_WAIT_MAX_S)
+
+    def _tell(self, job: JobId) -> None:
+        self._runner.tell(job)
 
     def _wake(self) -> None:
         if self._scheduler is not None and not isinstance(self._scheduler, Default):

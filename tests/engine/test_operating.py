@@ -87,6 +87,21 @@ def test_I13_an_operator_may_abandon_a_job_and_its_worker_is_fenced_off(make_eng
     assert not engine.abandon("acme", job.id, reason="again"), "it is not in progress"
 
 
+def test_an_abandoned_jobs_own_engine_tells_its_worker_at_once(make_engine: MakeEngine) -> None:
+    """Not only at its next renewal: a statement that runs for an hour is broken off."""
+    heard: list[str] = []
+
+    def body(context: TaskContext) -> None:
+        context.on_stop(lambda reason: heard.append(type(reason).__name__))
+        assert engine.abandon("acme", context.job.id, reason="hangs")
+        assert heard == ["LeaseLostError"] and context.lost
+
+    engine = make_engine(task=FunctionTask(body), auto_register=True)
+    engine.run_immediately("acme")
+    (job,) = engine.list_jobs("acme").jobs
+    assert job.error is not None and job.error.code is FailureCode.ABANDONED and heard
+
+
 # -- change marks -----------------------------------------------------------------------------------------------------
 
 

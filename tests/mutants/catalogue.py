@@ -142,6 +142,13 @@ JOB_MUTANTS = (
         "tests/engine/test_facade.py::test_jobs_that_each_do_a_part_follow_each_other_until_all_is_done",
     ),
     Mutant(
+        "an abandoned job's own worker is not told",
+        "aggmaint/_administration.py",
+        "            self._tell(job)\n",
+        "            pass\n",
+        "tests/engine/test_operating.py::test_an_abandoned_jobs_own_engine_tells_its_worker_at_once",
+    ),
+    Mutant(
         "of two requests' options only the later are kept",
         "aggmaint/core/organization.py",
         "options=_united(self.options, other.options),",
