@@ -4,11 +4,16 @@ docs/reference/http.md is printed, and compared here.
 """
 
 import inspect
+import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +25,7 @@ from aggmaint.asgi import create_app, hash_token, load_tokens
 from aggmaint.errors import ConfigurationError
 from tests.asgi.http_reference import page
 from tests.asgi.support import ORG, Answer, ask, ask_socket, ask_together, served
+from tests.support.tasks import until
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "how-to" / "mount-the-api.md").read_text(encoding="utf-8")
@@ -87,12 +93,56 @@ def test_mounted_beside_django(place: dict[str, Any]) -> None:
     assert ask(place["app"], "GET", "/nothing").status == 404
 
 
-def test_behind_nginx_the_path_comes_as_it_was_sent() -> None:
-    (text,) = blocks("nginx")
-    (target,) = re.findall(r"proxy_pass (\S+);", text)
-    assert re.fullmatch(r"https?://[^/]+", target), "with a path nginx would decode what it passes on"
-    (location,) = re.findall(r"location (\S+) {", text)
-    assert location.rstrip("/") == "/ops/agg", "the mount of the first recipe"
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+@contextmanager
+def nginx_before(port: int, directory: Path) -> Iterator[int]:
+    """A real nginx with the page's location, before the server on `port`; the port that it listens on."""
+    (location,) = blocks("nginx")
+    front = free_port()
+    lines = [
+        *("daemon off;", "worker_processes 1;", f"pid {directory}/pid;", "error_log stderr;", "events {}", "http {"),
+        "access_log off;",
+        *(f"{kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")),
+        f"server {{ listen 127.0.0.1:{front};",
+        location.replace("127.0.0.1:8000", f"127.0.0.1:{port}"),
+        "}}",
+    ]
+    (directory / "nginx.conf").write_text("\n".join(lines), encoding="utf-8")
+    assert NGINX is not None
+    with subprocess.Popen([NGINX, "-p", str(directory), "-c", str(directory / "nginx.conf")]) as process:
+        try:
+            until(lambda: accepts(front), "nginx listens")
+            yield front
+        finally:
+            process.terminate()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx-light)")
+def test_behind_nginx_the_path_comes_as_it_was_sent(place: dict[str, Any], tmp_path: Path) -> None:
+    place["engine"].register_organizations(["a/history", "Größe %"])
+    run(block_with("FastAPI(lifespan"), place)
+    with served(place["app"]) as port, nginx_before(port, tmp_path) as front:
+        ours = partial(ask_socket, front, token="change-me")
+        assert ours("GET", f"/ops/agg{CURRENT}").response is None
+        assert ours("GET", f"/ops/agg{ORG}/a%2Fhistory").response is None, "not the history of `a`"
+        assert ours("GET", f"/ops/agg{ORG}/Gr%C3%B6%C3%9Fe%20%25").response is None
+        assert ours("POST", f"/ops/agg/api/1.0{CURRENT}/run-immediately").status == 200
+        ours("GET", f"/ops/agg{ORG}/a%252Fhistory").error(404)
+        ours("GET", "/ops/agg/nothing").error(404)
+        ask_socket(front, "GET", f"/ops/agg{CURRENT}", token=None).error(401)
 
 
 def test_ids_with_a_slash_arrive_through_both_kinds_of_proxy(place: dict[str, Any]) -> None:
