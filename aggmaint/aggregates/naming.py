@@ -41,6 +41,9 @@ LEDGER_TABLES = (
 )
 """The tables of the ledger, in each managed schema."""
 
+SCHEMA_PREFIX = "agg_"
+"""How the names of all managed schemas begin."""
+
 TABLE_NAME_PATTERN = re.compile(r"as_agg_([0-9a-f]{8})_(.{1,14})", re.DOTALL)
 _TAG_PREFIX = "aggmaint:"
 
@@ -49,7 +52,7 @@ def schema_name(org_id: str) -> str:
     """The organisation's schema: `agg_<16 hex of sha256(org_id)>_<ASCII slug of at most 20>`."""
     digest = hashlib.sha256(org_id.encode("utf-8")).hexdigest()[:16]
     slug = re.sub(r"[^a-z0-9]+", "_", org_id.lower()).strip("_")[:20].strip("_")
-    return f"agg_{digest}_{slug or 'org'}"
+    return f"{SCHEMA_PREFIX}{digest}_{slug or 'org'}"
 
 
 def table_name(instance_id: str, aggregate_name: str) -> str:

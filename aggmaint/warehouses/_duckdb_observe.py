@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.looking import Hints, audit_due
 from ..aggregates.model import AggregateDefinition, InstanceStatus
-from ..aggregates.naming import LEDGER_TABLES, Tag, parse_tag
+from ..aggregates.naming import LEDGER_TABLES, SCHEMA_PREFIX, Tag, parse_tag
 from ..aggregates.observation import (
     Column,
     DefinitionFacts,
@@ -149,14 +149,15 @@ class Observer:
         )
 
     def _list(self, schema: str | None) -> dict[str, Listed]:
-        """Tables and views with their comments and columns, by schema; `schema` None: of all."""
-        which = "database_name = current_database()" + ("" if schema is None else " AND schema_name = $schema")
+        """Tables and views with their comments and columns, by schema; `schema` None: of all that may be managed."""
+        which = "starts_with(schema_name, $schema)" if schema is None else "schema_name = $schema"
+        which = f"database_name = current_database() AND {which}"
         rows = self._connection.run(
             f"SELECT schema_name, table_name, 'table', comment, NULL, NULL, 0 FROM duckdb_tables() WHERE {which} UNION ALL "
             f"SELECT schema_name, view_name, 'view', comment, NULL, NULL, 0 FROM duckdb_views() WHERE {which} UNION ALL "
             "SELECT schema_name, table_name, NULL, NULL, column_name, data_type, column_index FROM duckdb_columns() "
             f"WHERE {which} ORDER BY 1, 2, 7",
-            None if schema is None else {"schema": schema},
+            {"schema": schema or SCHEMA_PREFIX},
         )
         objects: dict[str, list[tuple[str, str, str | None]]] = {}
         columns: dict[str, dict[str, list[Column]]] = {}

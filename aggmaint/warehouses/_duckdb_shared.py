@@ -26,6 +26,7 @@ from typing import Any, Generic, TypeVar
 from attrs import Factory, define, field, frozen
 
 from ..aggregates.model import Source
+from ..aggregates.naming import SCHEMA_PREFIX
 from ..aggregates.observation import Column
 from ._duckdb_connection import Row
 
@@ -98,11 +99,11 @@ class Shared:
     """When single listings have taken so long (`_spent_s`), all are listed."""
 
     def listed(self, schema: str, read: Callable[[str | None], Mapping[str, Listed]]) -> Listed:
-        """What is in a schema. `read` lists one, or all for None, by name."""
+        """What is in a schema. `read` lists one, or, for None, all that may be managed, by name."""
         known, began_s = self._catalogue, self._clock()
         if known is not None and began_s - known.read_s >= SHARED_FOR * known.took_s:
             known = self._catalogue = None
-        if known is not None and schema not in self._changed:
+        if known is not None and schema not in self._changed and schema.startswith(SCHEMA_PREFIX):
             return known.schemas.get(schema, Listed())
         own = read(schema).get(schema, Listed())
         took_s = self._clock() - began_s

@@ -114,6 +114,13 @@ STALENESS_MUTANTS = (
         "tests/aggregates/test_periods.py::test_ranges_hold_all_periods_and_no_others_or_are_left_out",
     ),
     Mutant(
+        "a schema that the shared catalogue does not list is taken for empty",
+        "aggmaint/warehouses/_duckdb_shared.py",
+        " and schema.startswith(SCHEMA_PREFIX):",
+        ":",
+        "tests/warehouses/test_duckdb_shared.py::test_a_schema_that_is_not_named_as_ours_are_is_always_read",
+    ),
+    Mutant(
         "slices: a copy is believed on its own word",
         "aggmaint/warehouses/_duckdb_slices.py",
         "            if rows == cut.rows:\n",

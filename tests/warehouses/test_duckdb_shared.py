@@ -33,55 +33,63 @@ def listed(*names: str) -> Listed:
 @pytest.fixture
 def slow() -> SlowCatalogue:
     many = listed(*(f"t{number}" for number in range(SHARED_FROM)))
-    return SlowCatalogue(schemas={"one": listed("a"), "two": listed("b"), "many": many})
+    return SlowCatalogue(schemas={"agg_one": listed("a"), "agg_two": listed("b"), "agg_many": many})
 
 
 def after_single_listings(slow: SlowCatalogue) -> Shared:
     """One that has just listed all, for the first time."""
     shared = Shared(clock=lambda: slow.now_s)
     for _ in range(int(SINGLE_LISTINGS)):
-        assert shared.listed("one", slow.read) == slow.schemas["one"]
-    assert slow.reads == ["one"] * int(SINGLE_LISTINGS) + [None]
+        assert shared.listed("agg_one", slow.read) == slow.schemas["agg_one"]
+    assert slow.reads == ["agg_one"] * int(SINGLE_LISTINGS) + [None]
     slow.reads.clear()
     return shared
 
 
 def test_after_many_single_listings_all_are_listed_once_for_all_schemas(slow: SlowCatalogue) -> None:
     shared = after_single_listings(slow)
-    assert shared.listed("one", slow.read) == listed("a")
-    assert shared.listed("two", slow.read) == listed("b")
-    assert shared.listed("three", slow.read) == Listed()
+    assert shared.listed("agg_one", slow.read) == listed("a")
+    assert shared.listed("agg_two", slow.read) == listed("b")
+    assert shared.listed("agg_three", slow.read) == Listed()
     assert slow.reads == []
 
 
 def test_a_catalogue_serves_for_a_time_then_single_listings_must_be_worth_it_again(slow: SlowCatalogue) -> None:
     shared = after_single_listings(slow)
-    slow.schemas["two"] = listed("b", "foreign")
+    slow.schemas["agg_two"] = listed("b", "foreign")
     slow.now_s += SHARED_FOR - 2
-    assert shared.listed("two", slow.read) == listed("b")
+    assert shared.listed("agg_two", slow.read) == listed("b")
     slow.now_s += 1
-    assert shared.listed("two", slow.read) == listed("b", "foreign")
-    assert slow.reads == ["two", None], "one listing took as long as listing all did"
-    assert shared.listed("two", slow.read) == listed("b", "foreign")
-    assert slow.reads == ["two", None]
+    assert shared.listed("agg_two", slow.read) == listed("b", "foreign")
+    assert slow.reads == ["agg_two", None], "one listing took as long as listing all did"
+    assert shared.listed("agg_two", slow.read) == listed("b", "foreign")
+    assert slow.reads == ["agg_two", None]
 
 
 def test_a_schema_that_we_changed_is_read_anew(slow: SlowCatalogue) -> None:
     shared = after_single_listings(slow)
-    slow.schemas["two"] = listed("b", "ours")
-    shared.changed("two")
-    assert shared.listed("two", slow.read) == listed("b", "ours")
-    assert shared.listed("one", slow.read) == listed("a")
-    assert slow.reads == ["two"]
+    slow.schemas["agg_two"] = listed("b", "ours")
+    shared.changed("agg_two")
+    assert shared.listed("agg_two", slow.read) == listed("b", "ours")
+    assert shared.listed("agg_one", slow.read) == listed("a")
+    assert slow.reads == ["agg_two"]
 
 
 def test_a_small_catalogue_is_read_each_time_however_slow_the_machine_is(slow: SlowCatalogue) -> None:
-    del slow.schemas["many"]
+    del slow.schemas["agg_many"]
     shared = after_single_listings(slow)
-    slow.schemas["one"] = listed("a", "foreign")
+    slow.schemas["agg_one"] = listed("a", "foreign")
     for _ in range(int(SHARED_FOR) - 1):
-        assert shared.listed("one", slow.read) == listed("a", "foreign")
+        assert shared.listed("agg_one", slow.read) == listed("a", "foreign")
     assert None not in slow.reads, "nor is its size asked for all the time"
+
+
+def test_a_schema_that_is_not_named_as_ours_are_is_always_read(slow: SlowCatalogue) -> None:
+    """Strangers' schemas, however many, are not kept."""
+    slow.schemas["theirs"] = listed("c")
+    shared = after_single_listings(slow)
+    assert shared.listed("theirs", slow.read) == listed("c")
+    assert slow.reads == ["theirs"]
 
 
 def test_a_value_is_kept_for_its_evidence_only() -> None:
