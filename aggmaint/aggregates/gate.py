@@ -9,9 +9,9 @@ sum of absolute values. The totals' filter is written apart from the computation
 that are wider by a month on both sides, so that a mistake in the one does not hide in the other. Distinct counts can not
 be added up and are not checked, nor are sketches, whose merging costs as much as making them.
 
-Looking for keys with two rows costs a third of computing a large aggregate. A whole build is one GROUP BY, which makes each
-key once; and where it counts rows, a row that is there twice shows in the total, since it counts at least one. So a build is
-looked through for repeated keys only where it counts no rows; a refresh always is.
+Looking for keys with two rows costs a third of computing a large aggregate. What is computed is one GROUP BY, which makes
+each key once; and where it counts rows, a row that is there twice shows in the total, since it counts at least one. So it
+is looked through for repeated keys only where it counts no rows.
 """
 
 from collections.abc import Sequence
@@ -40,10 +40,13 @@ def gate_sql(
     periods: Sequence[Period] | None,
     floats: frozenset[str],
     dialect: str,
+    *,
+    cut: bool = False,
 ) -> str:
     """One row: (rows outside of the periods, keys with several rows), then per total (is equal, table's, source's as text).
 
-    `table` is a quoted reference; `periods` None: all of them.
+    `table` is a quoted reference; `periods` None: all of them. `cut`: the definition's source holds their rows and no
+    others (a slice), so that there is nothing to filter.
     """
     engine = dialect_of(dialect)
     totals = totals_of(definition, dialect)
@@ -53,7 +56,7 @@ def gate_sql(
     keys = ", ".join(engine.quote(name) for name, _ in grain(definition, dialect))
     grouped = f" GROUP BY {keys}" if keys else ""
     repeated = f"(SELECT COUNT(*) FROM (SELECT COUNT(*) FROM {table}{grouped} HAVING COUNT(*) > 1) AS aggmaint_r)"
-    if periods is None and _counts_rows(definition):
+    if _counts_rows(definition):
         repeated = "0"
     shown = [f"{outside}, {repeated}"]
     for index, each in enumerate(totals):
@@ -68,7 +71,7 @@ def gate_sql(
     return (
         f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(of_table)} FROM {table}) AS aggmaint_t, "
         f"(SELECT {', '.join(of_source)} FROM {pieces(definition, dialect).from_sql}"
-        f"{_where(definition, periods, dialect)}) AS aggmaint_u"
+        f"{'' if cut else _where(definition, periods, dialect)}) AS aggmaint_u"
     )
 
 

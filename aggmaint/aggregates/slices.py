@@ -82,9 +82,9 @@ def slice_sql(cuts: Sequence[Cut], dialect: str) -> str:
 
 
 def counts_sql(cuts: Sequence[Cut], table: str, dialect: str) -> str:
-    """One row: how many rows of each cut the slice holds."""
+    """One row: how many rows the slice holds, then how many of each cut."""
     counts = ", ".join(f"COUNT(*) FILTER (WHERE {wanted_sql(c.definition, c.periods, dialect)})" for c in cuts)
-    return f"SELECT {counts} FROM {table} AS {dialect_of(dialect).quote(cuts[0].definition.source.alias)}"
+    return f"SELECT COUNT(*), {counts} FROM {table} AS {dialect_of(dialect).quote(cuts[0].definition.source.alias)}"
 
 
 def sliced(definition: AggregateDefinition, table: str) -> AggregateDefinition:

@@ -18,10 +18,15 @@ def require_gate(
     table: str,
     columns: Sequence[Column],
     periods: Sequence[Period] | None,
+    *,
+    cut: bool = False,
 ) -> None:
-    """Raises GateError if `table` (a quoted reference) is not what the source's rows of these periods add up to."""
+    """Raises GateError if `table` (a quoted reference) is not what the source's rows of these periods add up to.
+
+    `cut`: see `gate_sql`.
+    """
     floats = float_sums(definition, columns, DIALECT)
-    sql = gate_sql(definition, table, periods, floats, DIALECT)
+    sql = gate_sql(definition, table, periods, floats, DIALECT, cut=cut)
     (row,) = connection.run(sql, bound_parameters(definition))
     words = complaint(totals_of(definition, DIALECT), row)
     if words is not None:

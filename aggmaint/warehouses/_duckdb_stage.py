@@ -9,7 +9,6 @@ from itertools import count
 
 from attrs import define, field
 
-from ..aggregates.model import AggregateDefinition
 from ..aggregates.observation import DefinitionFacts, PartitionContent
 from ..aggregates.slices import counted_rows, cut_of, same_rows, worth_slicing
 from ..aggregates.sql import rows_of_periods_sql, select_sql
@@ -21,6 +20,7 @@ from ._duckdb_connection import Connection
 from ._duckdb_gate import require_gate
 from ._duckdb_merge import Merger
 from ._duckdb_observe import Observer
+from ._duckdb_slices import Slice, read_from
 from ._duckdb_tokens import broke_off
 
 
@@ -55,30 +55,33 @@ class Stager:
         """Periods that are computed from all of their rows."""
         definition = request.definition
         self._slice(request)
-        rows_from = self._observer.tokens.slices.over(definition, request.periods)
-        self._compute(rows_from, request, handle)
+        found = self._observer.tokens.slices.of(definition, request.periods)
+        self._compute(request, found, handle)
         contents = self._observer.contents_of(definition, handle)
         columns = self._observer.tokens.bound[definition.id].columns
-        require_gate(self._connection, rows_from, handle, columns, request.periods)
+        rows_from, cut = read_from(definition, found), found is not None and found.exact
+        require_gate(self._connection, rows_from, handle, columns, request.periods, cut=cut)
         return contents
 
-    def _compute(self, rows_from: AggregateDefinition, request: StageRequest, handle: str) -> None:
+    def _compute(self, request: StageRequest, found: Slice | None, handle: str) -> None:
         """The rows of a stage: those that the observation computed already, if it did, else from the sources."""
         computed = self._observer.tokens.computed.get(request.definition.id)
         if computed is not None:
             where = rows_of_periods_sql(request.periods, request.definition.partition, DIALECT)
             self._connection.run(f"CREATE TEMP TABLE {handle} AS SELECT * FROM {computed} WHERE {where}")
             return
-        sql = select_sql(rows_from, DIALECT, request.periods)
+        rows_from = read_from(request.definition, found)
+        sql = select_sql(rows_from, DIALECT, None if found is not None and found.exact else request.periods)
         self._connection.run(f"CREATE TEMP TABLE {handle} AS {sql}", bound_parameters(rows_from))
 
     def _slice(self, request: StageRequest) -> None:
         """Slice the request's source, for it and for those ahead that read the same rows, if there is none and it pays."""
         tokens, definition = self._observer.tokens, request.definition
-        if tokens.slices.serves(definition, request.periods) or definition.id not in self.facts:
+        if tokens.slices.of(definition, request.periods) is not None or definition.id not in self.facts:
             return
+        alike = (each for each in request.ahead if each.periods and same_rows(each.definition, definition))
         cuts = []
-        for each in (request, *(each for each in request.ahead if same_rows(each.definition, definition))):
+        for each in (request, *alike):
             counted = counted_rows(self.facts[each.definition.id], each.periods)
             cut = cut_of(each.definition, each.periods, tokens.columns_read(each.definition), counted)
             if cut is None and each is request:

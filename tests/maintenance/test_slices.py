@@ -10,6 +10,7 @@ from attrs import evolve
 from aggmaint.aggregates import slices
 from aggmaint.aggregates.model import AggregateDefinition, Measure, PartitionBy, Source
 from aggmaint.aggregates.periods import NULL_PERIOD, Period, period_of
+from aggmaint.aggregates.policy import Policy
 from aggmaint.aggregates.slices import Cut, cut_of, slice_sql, worth_slicing
 from aggmaint.errors import WarehouseQueryError
 from aggmaint.warehouses import _duckdb_slices
@@ -63,6 +64,29 @@ def test_all_aggregates_over_a_source_are_refreshed_from_one_copy_of_its_rows(la
     drops = [i for i, sql in enumerate(lab.statements) if sql.startswith("DROP TABLE IF EXISTS temp.aggmaint_slice")]
     claim = next(i for i, sql in enumerate(lab.statements) if sql.startswith("UPDATE"))
     assert len(drops) == 1 and drops[0] < claim, "it is gone before the first write"
+
+
+def test_a_copy_of_just_what_is_asked_for_needs_no_filter(lab: Lab) -> None:
+    lab.wanted = [BY_MONTH, evolve(BY_MONTH, name="again", id="")]
+    lab.run()
+    lab.put(Sale(50, FEBRUARY, "north", Decimal("1.00"), 1))
+    assert refreshed(lab.run()) == {"again": {"2024-02"}, "by_month": {"2024-02"}}
+    reading = [sql for sql in lab.statements if 'FROM "temp"."aggmaint_slice' in sql]
+    assert len(reading) == 4, "two are computed, two are proved"
+    assert not any("DATE" in sql.split('FROM "temp"."aggmaint_slice')[1] for sql in reading)
+
+
+def test_a_copy_of_more_than_is_asked_for_is_filtered() -> None:
+    """A budget allows one of the months of which the source was copied."""
+    world = World(by_month(UPDATED), policy=Policy(run_partitions_max=1))
+    world.run()
+    world.insert(100, date(2024, 2, 7))
+    world.insert(101, date(2024, 3, 31))
+    report = world.run()
+    assert refreshed(report) == {"by_month": {"2024-02"}} and report.errors == ()
+    assert staged_from(world.statements) == ["slice"]
+    assert refreshed(world.run()) == {"by_month": {"2024-03"}}
+    assert world.right()
 
 
 def test_rows_without_a_date_are_copied_too(lab: Lab) -> None:

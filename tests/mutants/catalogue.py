@@ -384,7 +384,7 @@ JOB_MUTANTS = (
         "aggmaint/stores/_codec.py",
         "json.JSONEncoder(separators",
         "json.JSONEncoder(ensure_ascii=False, separators",
-        "tests/stores/test_agreement.py::TestStoreAgreement_I21",
+        "tests/stores/test_contract.py::test_commit_of_a_document_with_everything_gives_it_back",
     ),
     Mutant(
         "memory: commit without lock",

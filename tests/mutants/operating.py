@@ -147,7 +147,7 @@ OPERATING_MUTANTS = (
     Mutant(
         "no gate before a refresh",
         "aggmaint/warehouses/_duckdb_stage.py",
-        "        require_gate(self._connection, rows_from, handle, columns, request.periods)\n",
+        "        require_gate(self._connection, rows_from, handle, columns, request.periods, cut=cut)\n",
         "",
         GATE + "test_a_wrong_refresh_is_not_published",
     ),
@@ -170,7 +170,7 @@ OPERATING_MUTANTS = (
         "aggmaint/aggregates/gate.py",
         "    if repeated:",
         "    if False:",
-        GATE + "test_a_build_that_counts_no_rows_is_looked_through_for_repeated_keys",
+        GATE + "test_what_counts_no_rows_is_looked_through_for_repeated_keys",
     ),
     Mutant(
         "a budget starves what is larger than it",

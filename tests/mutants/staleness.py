@@ -130,9 +130,30 @@ STALENESS_MUTANTS = (
     Mutant(
         "slices: a copy serves all periods",
         "aggmaint/warehouses/_duckdb_slices.py",
-        "self._tables[definition.id][1] >= set(periods)",
-        "bool(periods)",
+        "if found is None or not found.periods >= set(periods):",
+        "if found is None:",
         SLICED + "test_a_copy_serves_the_periods_that_it_was_made_of_only",
+    ),
+    Mutant(
+        "slices: what others asked for is ours",
+        "aggmaint/warehouses/_duckdb_slices.py",
+        "Slice(table, frozenset(cut.periods), rows == held)",
+        "Slice(table, frozenset(cut.periods), True)",
+        SLICED + "test_all_aggregates_over_a_source_are_refreshed_from_one_copy_of_its_rows",
+    ),
+    Mutant(
+        "slices: more than is asked for is computed",
+        "aggmaint/warehouses/_duckdb_slices.py",
+        "exact=found.exact and found.periods == set(periods)",
+        "exact=found.exact",
+        SLICED + "test_a_copy_of_more_than_is_asked_for_is_filtered",
+    ),
+    Mutant(
+        "slices: what is exact is filtered all the same",
+        "aggmaint/warehouses/_duckdb_stage.py",
+        "rows_from, cut = read_from(definition, found), found is not None and found.exact",
+        "rows_from, cut = read_from(definition, found), False",
+        SLICED + "test_a_copy_of_just_what_is_asked_for_needs_no_filter",
     ),
     Mutant(
         "slices: parameters do not matter",
