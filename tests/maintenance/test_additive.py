@@ -262,9 +262,11 @@ def test_a_row_without_a_mark_is_not_taken_for_an_old_one() -> None:
     report = grown.run()
     assert merged(report) == {} and "at or below the mark" in words(report, "by_month")
     assert grown.maintenance.verify(ORG)[0].equal
+    grown.append(entry(65))
+    assert merged(grown.run()) == {"by_month": {"2024-06"}}, "it is known now"
     grown.sql("UPDATE entries SET amount = 2 WHERE id IS NULL")
-    grown.append(entry(64))
-    assert merged(grown.run()) == {}, "nor is one that was changed"
+    grown.append(entry(66))
+    assert merged(grown.run()) == {}, "it was changed"
     assert grown.maintenance.verify(ORG)[0].equal
 
 
@@ -316,6 +318,8 @@ def test_who_asks_for_a_partition_gets_it_computed() -> None:
     report = grown.run(options={"rebuild": {grown.wanted[0].id: ["2024-01"]}})
     assert by_reason(report, "partition_requested") == {"by_month": {"2024-01"}}
     assert refreshed(report) == {"by_month": {"2024-01"}}
+    january = f"SELECT SUM(amount) FROM {grown.table('by_month')} WHERE aggmaint_period = DATE '2024-01-01'"
+    assert grown.sql(january) == grown.sql("SELECT SUM(amount) FROM entries WHERE MONTH(day) = 1")
     grown.run()
     assert grown.maintenance.verify(ORG)[0].equal
 
