@@ -145,7 +145,7 @@ _MERGEABLE = frozenset({Reason.PARTITION_MERGED, Reason.PARTITION_NEW})
 
 def _growth_words(facts: DefinitionFacts, new: Mapping[Period, NewRows]) -> str:
     if new:
-        return f"{sum(each.rows for each in new.values()):,} new rows are merged into {len(new)}"
+        return f"{sum(each.rows for each in new.values()):,} new rows are merged into {len(new)} of them"
     hindered = facts.hindered
     return (
         ""
@@ -204,7 +204,7 @@ def _looked_at(case: _Case, record: PartitionRecord, cause: Cause, dependency: s
     if case.token is None:
         return Reason.PARTITION_EMPTIED, f"no source rows any more; {_rows(record.token)} when it was published"
     if _grew_as_promised(record, case):
-        return Reason.PARTITION_CHANGED, f"{_rows(case.added)} more; it was its turn to be looked at whole"
+        return Reason.PARTITION_CHANGED, f"{_rows(case.added)} more; it was looked at whole"
     match compare_tokens(record.token, case.token):
         case Comparison.INCOMPARABLE if cause is not Cause.MARK:
             return Reason.PARTITION_UNVERIFIABLE, "its fingerprint was made by another engine version or rule"

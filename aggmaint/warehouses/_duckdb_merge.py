@@ -56,10 +56,11 @@ class Merger:
         run(f"CREATE TEMP TABLE {tables.merged} AS {merged_sql(definition, tables, instance.columns, DIALECT)}")
         self._require_gate(request, tables)
         contents = self._contents(request, tables)
+        run(f"DROP TABLE {tables.new}")
+        run(f"DROP TABLE {tables.old}")
         if request.periods:
             run(f"INSERT INTO {handle} BY NAME SELECT * FROM {merged}")
-        for table in {tables.new, tables.old, merged} - {handle}:
-            run(f"DROP TABLE {table}")
+            run(f"DROP TABLE {merged}")
         return contents
 
     def _require_gate(self, request: StageRequest, tables: MergeTables) -> None:

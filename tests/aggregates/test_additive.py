@@ -123,8 +123,8 @@ def test_periods_of_another_mark_or_scheme_are_ahead() -> None:
 
 
 def test_tokens_add_up_and_can_be_taken_apart() -> None:
-    assert add_tokens(token(2, 2**64), token(3, 2**64 - 1)) == token(5, 2**65 - 1)
-    assert add_tokens(token(5, 2**65 - 1), token(3, 2**64 - 1), taken_out=True) == token(2, 2**64)
+    assert add_tokens(token(2, 2**64 + 5), token(3, 2**64 - 1)) == token(5, 2**65 + 4)
+    assert add_tokens(token(5, 2**65 + 4), token(3, 2**64 - 1), taken_out=True) == token(2, 2**64 + 5)
     for other in (token(1, 1, engine="duckdb3"), token(1, 1, TokenKind.JOINED), "unverified:1:0"):
         with pytest.raises(InvalidValueError, match="can not be added"):
             add_tokens(token(2, 5), other)
@@ -169,8 +169,7 @@ def test_many_small_periods_pay_together_and_new_ones_alone_do_not() -> None:
 def test_the_new_rows_are_a_source_of_their_own() -> None:
     source = evolve(SALES, where="tenant = :org OR shop = 'x' -- every shop")
     sql = select_sql(newer(wanted(source=source), "7", "duckdb", "BIGINT"), "duckdb")
-    assert 'WHERE ("tenant" = $org OR' in sql or "WHERE (tenant = $org OR" in sql
-    assert sql.count("$aggmaint_mark") == 1 and '"id" > CAST($aggmaint_mark AS BIGINT)' in sql
+    assert """WHERE ("tenant" = $org OR "shop" = 'x') AND "id" > CAST($aggmaint_mark AS BIGINT)) AS""" in sql
     shown = select_sql(newer(wanted(), "o'clock", "duckdb"), "duckdb")
     assert "\"id\" > 'o''clock'" in shown
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aggmaint.aggregates.model import AggregateDefinition, Measure
+from aggmaint.aggregates.options import Adopt, TaskOptions
 from aggmaint.aggregates.policy import Policy
 from aggmaint.core.marks import ChangeMark
 from aggmaint.errors import TaskFailedError
@@ -48,9 +49,10 @@ def world(*names: str, policy: Policy = ALWAYS) -> Growing:
 def test_new_rows_are_merged_into_every_sort_of_aggregate() -> None:
     """By month, whole, without attributes, by value, merged over months, joined; NULL keys, NULL sums, a new month."""
     grown = world()
-    grown.append(*NEW)
+    grown.append(*NEW, entry(64))
     report = grown.run()
     assert set(merged(report)) == {each.name for each in grown.wanted}
+    assert merged(report)["by_month"] == {"2024-01", "2024-02", "2024-04", "null"}
     assert by_reason(report, "partition_new")["by_month"] == {"2031-07"}
     grown.assert_right()
     assert grown.run().details["steps"] == []
@@ -115,8 +117,10 @@ def test_only_the_new_rows_are_read() -> None:
 def test_many_runs_of_merging_stay_right() -> None:
     grown = world("by_month", "whole")
     for number in range(60, 100, 4):
-        grown.append(*(entry(each) for each in range(number, number + 4)))
-        assert set(merged(grown.run())) == {"by_month", "whole"}
+        new = [entry(each) for each in range(number, number + 4)]
+        grown.append(*new)
+        months = {f"{each.day:%Y-%m}" if each.day else "null" for each in new}
+        assert merged(grown.run()) == {"by_month": months, "whole": {"all"}}
     grown.assert_right()
     grown.assert_quiet()
 
@@ -258,6 +262,12 @@ def test_a_row_without_a_mark_is_not_taken_for_an_old_one() -> None:
     report = grown.run()
     assert merged(report) == {} and "at or below the mark" in words(report, "by_month")
     assert grown.maintenance.verify(ORG)[0].equal
+    grown.append(entry(65))
+    assert merged(grown.run()) == {"by_month": {"2024-06"}}, "it is known now"
+    grown.sql("UPDATE entries SET amount = 2 WHERE id IS NULL")
+    grown.append(entry(66))
+    assert merged(grown.run()) == {}, "it was changed"
+    assert grown.maintenance.verify(ORG)[0].equal
 
 
 def test_another_definition_that_reads_more_costs_the_others_one_computation() -> None:
@@ -301,14 +311,17 @@ def test_damaged_periods_are_computed_whole_the_others_merged() -> None:
 
 
 def test_who_asks_for_a_partition_gets_it_computed() -> None:
+    """Also where rows were only added, as far as anybody can know: all of its rows are read."""
     grown = world("by_month")
     grown.append(*NEW)
-    identity = grown.wanted[0].id
-    report = grown.run(options={"rebuild": {identity: ["2024-01"]}})
+    grown.sql("UPDATE entries SET amount = 1000 WHERE id = 6")
+    report = grown.run(options={"rebuild": {grown.wanted[0].id: ["2024-01"]}})
     assert by_reason(report, "partition_requested") == {"by_month": {"2024-01"}}
     assert refreshed(report) == {"by_month": {"2024-01"}}
+    january = f"SELECT SUM(amount) FROM {grown.table('by_month')} WHERE aggmaint_period = DATE '2024-01-01'"
+    assert grown.sql(january) == grown.sql("SELECT SUM(amount) FROM entries WHERE MONTH(day) = 1")
     grown.run()
-    grown.assert_right()
+    assert grown.maintenance.verify(ORG)[0].equal
 
 
 # -- exactly once --------------------------------------------------------------------------------------------------------
@@ -494,3 +507,65 @@ def test_promising_later_and_taking_it_back() -> None:
     grown.run()
     grown.assert_right()
     grown.assert_quiet()
+
+
+# -- beside other ways in which tables come to be ------------------------------------------------------------------------
+
+
+def test_new_rows_that_meet_nothing_are_noted_only() -> None:
+    grown = world("regions")
+    inner = evolve(grown.wanted[0], joins=[evolve(grown.wanted[0].joins[0], kind="inner")])
+    grown.wanted = [inner]
+    grown.run()
+    grown.append(entry(60, shop="moon"), entry(61, shop=None))
+    report = grown.run()
+    assert [step["action"] for step in report.details["steps"]] == ["note"]
+    grown.append(entry(62, shop="north"), entry(63, shop="moon"))
+    assert merged(grown.run()) == {"regions": {"2024-03"}}
+    assert grown.maintenance.verify(ORG)[0].equal
+    assert grown.run().details["steps"] == []
+
+
+def test_what_was_built_in_pieces_or_copied_for_a_new_measure_is_merged_into_at_once() -> None:
+    grown = world("by_month", policy=evolve(ALWAYS, build_partitions_per_publish=2))
+    grown.append(entry(60))
+    assert merged(grown.run()) == {"by_month": {"2024-01"}}
+    more = evolve(grown.wanted[0], measures=[*grown.wanted[0].measures, Measure("ids", "max", "id")])
+    grown.wanted = [more]
+    assert grown.run().details["steps"][0]["action"] == "build"
+    grown.append(entry(61), entry(62))
+    report = grown.run()
+    assert merged(report) == {"by_month": {"2024-02", "2024-03"}}, words(report, "by_month")
+    assert grown.maintenance.verify(ORG)[0].equal
+    grown.assert_quiet()
+
+
+def test_an_adopted_table_is_computed_where_rows_came_and_merged_into_then() -> None:
+    grown = world("by_month")
+    for table in ("instance", "partition", "source"):
+        grown.sql(f'DELETE FROM "{grown.schema}".aggmaint_{table}')
+    assert grown.run(options=TaskOptions(adopt=Adopt()).to_json()).complete
+    grown.append(entry(60))
+    assert merged(grown.run()) == {}
+    grown.append(entry(61), entry(66))
+    assert merged(grown.run()) == {"by_month": {"2024-01", "2024-02"}}
+    grown.assert_right()
+    grown.assert_quiet()
+
+
+def test_a_plan_is_applied_with_the_rows_that_are_there_then_or_computed_if_they_do_not_add_up() -> None:
+    grown = world("by_month")
+    grown.append(entry(60))
+    plan = grown.maintenance.plan(ORG, now=grown.clock[0])
+    grown.append(entry(66), entry(61))
+    report = grown.run(options=TaskOptions(apply=plan).to_json())
+    assert merged(report) == {"by_month": {"2024-01"}}, "what was planned, as it is now"
+    grown.run()
+    grown.assert_right()
+    grown.append(entry(72))
+    plan = grown.maintenance.plan(ORG, now=grown.clock[0])
+    assert {each.reason.value for each in plan.decisions} >= {"partition_merged"}
+    grown.append(entry(65, day=date(2024, 1, 3)))  # below the mark by now: something moved in between
+    report = grown.run(options=TaskOptions(apply=plan).to_json())
+    assert merged(report) == {} and refreshed(report) == {"by_month": {"2024-01"}}
+    grown.assert_right()

@@ -5,6 +5,7 @@ no test would miss is no guard. Each entry changes one place of the code, which 
 that fails then. `test_catalogue.py` keeps the table true to the code.
 """
 
+from .additive import ADDITIVE_MUTANTS
 from .aggregates import AGGREGATE_MUTANTS
 from .dashboard import DASHBOARD_MUTANTS
 from .found import FOUND_MUTANTS
@@ -882,6 +883,7 @@ MUTANTS = (
     *JOB_MUTANTS,
     *AGGREGATE_MUTANTS,
     *STALENESS_MUTANTS,
+    *ADDITIVE_MUTANTS,
     *LIFE_MUTANTS,
     *OPERATING_MUTANTS,
     *FOUND_MUTANTS,

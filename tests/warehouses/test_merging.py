@@ -89,6 +89,10 @@ WRONG: dict[str, tuple[Patch, str]] = {
 }
 
 
+def test_a_sound_warehouse_passes_every_check() -> None:
+    assert failed(make_duckdb) == set()
+
+
 @pytest.mark.parametrize("kind", WRONG)
 def test_a_warehouse_that_merges_wrongly_fails_the_check_that_is_about_it(
     kind: str, monkeypatch: pytest.MonkeyPatch
