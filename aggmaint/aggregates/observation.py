@@ -15,7 +15,7 @@ from .changes import ChangeKind, classify_change
 from .growth import Grown, Hindered
 from .life import DefinitionRecord
 from .model import AggregateDefinition, InstanceStatus
-from .naming import Tag
+from .naming import Tag, is_table_of
 from .parts import Measure
 from .periods import Period
 
@@ -224,6 +224,20 @@ class Observation:
     tables: Mapping[str, TableFacts] = Factory(dict)
     definitions: Mapping[str, DefinitionFacts] = Factory(dict)
     records: tuple[DefinitionRecord, ...] = ()
+
+
+def lost_tables(observation: Observation) -> tuple[tuple[Tag, SchemaObject], ...]:
+    """Tables that carry our tag and the name of the instance that it names, but that the ledger does not name."""
+    known = {each.id for each in observation.instances}
+    return tuple(
+        (each.tag, each)
+        for each in observation.objects
+        if each.kind is ObjectKind.TABLE
+        and each.tag is not None
+        and each.tag.installation == observation.installation
+        and each.tag.instance_id not in known
+        and is_table_of(each.name, each.tag.instance_id)
+    )
 
 
 def active_instance(definition_id: str, instances: tuple[InstanceRecord, ...]) -> InstanceRecord | None:

@@ -38,14 +38,13 @@ from .decisions import (
     step_definition_id,
 )
 from .model import AggregateDefinition, InstanceStatus
-from .naming import is_table_of
 from .observation import (
     InstanceRecord,
-    ObjectKind,
     Observation,
     SchemaObject,
     TableFacts,
     active_instance,
+    lost_tables,
 )
 from .options import Wishes
 from .plans import PlannedStep
@@ -117,16 +116,7 @@ def shape(
 
 def unknown_tables(definition: AggregateDefinition, observation: Observation) -> list[SchemaObject]:
     """Tables that carry our tag of this definition and the name of their instance, but that the ledger does not name."""
-    known = {each.id for each in observation.instances}
-    return [
-        each
-        for each in observation.objects
-        if each.kind is ObjectKind.TABLE
-        and each.tag is not None
-        and (each.tag.installation, each.tag.definition_id) == (observation.installation, definition.id)
-        and each.tag.instance_id not in known
-        and is_table_of(each.name, each.tag.instance_id)
-    ]
+    return [table for tag, table in lost_tables(observation) if tag.definition_id == definition.id]
 
 
 def _lost(draft: _Draft, definition: AggregateDefinition, wishes: Wishes, now: datetime) -> None:

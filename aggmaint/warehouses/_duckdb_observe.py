@@ -31,6 +31,7 @@ from ..aggregates.observation import (
     SchemaObject,
     TableFacts,
     active_instance,
+    lost_tables,
     serves,
 )
 from ..aggregates.periods import Period
@@ -204,14 +205,8 @@ class Observer:
 
     def _tables_unknown(self, base: Observation, listed: Listed) -> dict[str, TableFacts]:
         """The columns of tables that carry our tag, but that the ledger does not name."""
-        known = {each.id for each in base.instances}
         return {
-            each.tag.instance_id: TableFacts(listed.columns.get(each.name.casefold()))
-            for each in base.objects
-            if each.kind is ObjectKind.TABLE
-            and each.tag is not None
-            and each.tag.installation == base.installation
-            and each.tag.instance_id not in known
+            tag.instance_id: TableFacts(listed.columns.get(table.name.casefold())) for tag, table in lost_tables(base)
         }
 
     def _contents(self, definition: AggregateDefinition, instance: InstanceRecord, hints: Hints) -> TableFacts:

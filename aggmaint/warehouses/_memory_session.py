@@ -21,6 +21,7 @@ from ..aggregates.observation import (
     Observation,
     TableFacts,
     active_instance,
+    lost_tables,
     serves,
 )
 from ..aggregates.periods import Period
@@ -142,14 +143,10 @@ class MemorySession:
     ) -> dict[str, TableFacts]:
         """Of the tables in service, and of those with our tag that the ledger does not name."""
         by_id = {each.id: each for each in definitions}
-        known = {each.id for each in base.instances}
         facts: dict[str, TableFacts] = {}
-        for thing in state.things.values():
-            tag = self._taken_over(thing.tag)
-            if thing.kind is not ObjectKind.TABLE or tag is None or tag.instance_id in known:
-                continue
-            if tag.installation == base.installation:
-                facts[tag.instance_id] = TableFacts(thing.columns)
+        for tag, lost in lost_tables(base):
+            thing = state.thing(lost.name)
+            facts[tag.instance_id] = TableFacts(None if thing is None else thing.columns)
         for instance in base.instances:
             if instance.status is InstanceStatus.ACTIVE:
                 table, definition = state.thing(instance.table_name), by_id.get(instance.definition_id)

@@ -30,6 +30,7 @@ from ..aggregates.observation import (
     PartitionContent,
     TableFacts,
     active_instance,
+    lost_tables,
     serves,
 )
 from ..aggregates.periods import Period
@@ -189,13 +190,8 @@ class SqlReading:
         tick: Tick,
     ) -> dict[str, TableFacts]:
         """Of the tables in service, and of those with our tag that the ledger does not name."""
-        by_id, known = {each.id: each for each in definitions}, {each.id for each in base.instances}
-        facts = {
-            each.tag.instance_id: TableFacts(columns[each.name.casefold()])
-            for each in base.objects
-            if each.kind is ObjectKind.TABLE and each.tag is not None
-            if each.tag.installation == base.installation and each.tag.instance_id not in known
-        }
+        by_id = {each.id: each for each in definitions}
+        facts = {tag.instance_id: TableFacts(columns[table.name.casefold()]) for tag, table in lost_tables(base)}
         for instance in (each for each in base.instances if each.status is InstanceStatus.ACTIVE):
             found, definition = columns.get(instance.table_name.casefold()), by_id.get(instance.definition_id)
             facts[instance.id] = TableFacts(found)

@@ -142,18 +142,19 @@ def test_a_partition_that_only_the_source_has_is_built_after_adopting(lab: Lab) 
     assert lab.run().details["steps"] == []
 
 
-def copy_with_its_tag(lab: Lab, name: str) -> None:
-    """Somebody keeps a copy of by_month's table, comment and all."""
+def copy_with_its_tag(lab: Lab, name: str, columns: str = "*") -> None:
+    """Somebody keeps a copy of by_month's table, or of some columns, comment and all."""
     table, copy = f'"{lab.schema}"."{lab.table_of("by_month")}"', f'"{lab.schema}"."{name}"'
-    lab.execute(f"CREATE TABLE {copy} AS SELECT * FROM {table} LIMIT 1")
+    lab.execute(f"CREATE TABLE {copy} AS SELECT {columns} FROM {table} LIMIT 1")
     tag = lab.execute("SELECT comment FROM duckdb_tables() WHERE table_name = ?", [lab.table_of("by_month")])[0][0]
     lab.execute(f"COMMENT ON TABLE {copy} IS '" + tag.replace("'", "''") + "'")
 
 
-def test_a_copy_with_its_tag_is_not_the_table_that_is_adopted(lab: Lab) -> None:
+@pytest.mark.parametrize("columns", ["*", "n"])
+def test_a_copy_with_its_tag_is_not_the_table_that_is_adopted(lab: Lab, columns: str) -> None:
     """A tag can be copied, a name can not be there twice: it must be that of the instance which the tag names."""
     for name in ("as_agg_00000000_by_month", "as_agg_ffffffff_by_month"):  # before and after the right one
-        copy_with_its_tag(lab, name)
+        copy_with_its_tag(lab, name, columns)
     table = lab.table_of("by_month")
     lose_rows(lab)
     assert lab.run(options=ADOPT).complete

@@ -95,6 +95,15 @@ def refresh_declared(directory: Path) -> World:
     return world
 
 
+def merge(directory: Path) -> World:
+    """Events were appended to a source whose marks commit in order: only these are read, and merged into what is there."""
+    policy = Policy(retired_share_max=1.0, merge_rows_min=0)
+    world = built(directory, "grown_months", "grown_totals", "grown_regions", policy=policy)
+    new_month = Event(10, date(2024, 3, 1), "south", Decimal(8), 2)
+    world.change(events=[Event(9, date(2024, 1, 1), "north", Decimal(9), 9), new_month])
+    return world
+
+
 def note_tokens(directory: Path) -> World:
     """A joined source moved, and no partition with it."""
     world = built(directory, "by_region", "weights")
@@ -233,7 +242,7 @@ def rebuild(directory: Path) -> World:
 
 RUNS = (
     *map(Run, (first_build, refresh, note_tokens, switch, retire, restore_view, replace_broken, drop, forget)),
-    *map(Run, (take_over, refresh_by_value_and_merged, refresh_a_chain, refresh_declared, add_measures)),
+    *map(Run, (take_over, refresh_by_value_and_merged, refresh_a_chain, refresh_declared, merge, add_measures)),
     *map(Run, (partition_otherwise, first_build_in_pieces, rebuild_in_pieces, rest)),
     Run(refresh_on_a_budget, budget=Policy(run_partitions_max=1)),
     Run(adopt, options=TaskOptions(adopt=Adopt()).to_json(), again=True),

@@ -1,17 +1,17 @@
 """One definition of each sort that the planner or the publisher treats differently, and what it means.
 
-Kinds over `sales` have no promise to go by; `events` is declared append-only, `accounts` stamped with soft deletions.
-`over_…` read the views of others.
+These are kinds over `sales`, which promise nothing, and over other aggregates; promised.py has those over `events`, declared
+append-only, and over `accounts`, stamped with soft deletions.
 """
 
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from aggmaint.aggregates.model import AggregateDefinition, Attribute, Join, Measure, PartitionBy, Source
+from aggmaint.aggregates.model import Attribute, Measure, PartitionBy, Source
 
+from .making import amount, day, definition, qty, shop_name, shops_of, weight
 from .model import (
-    ORG,
     Kind,
     Row,
     counted,
@@ -31,44 +31,13 @@ from .model import (
     week,
     year,
 )
-
-_SALES = Source(table="sales")
-EVENTS = Source(table="events", append_only="id")
-ACCOUNTS = Source(table="accounts", updated_at="touched", deletes="soft", where="NOT gone")
-
-
-def _amount(row: Any) -> Any:
-    return row.amount
-
-
-def _qty(row: Any) -> Any:
-    return row.qty
-
-
-def _weight(row: Any) -> Any:
-    return row.weight
-
-
-def _day(row: Any) -> Any:
-    return row.day
-
-
-def _shop(row: Any) -> Any:
-    return row.shop
-
-
-def _definition(name: str, **parts: Any) -> AggregateDefinition:
-    return AggregateDefinition(**{"organization_id": ORG, "cube": "sales", "source": _SALES, "name": name, **parts})
-
-
-def _shops_of(table: str) -> Join:
-    return Join(source=Source(table="shops"), on=f"shops.shop = {table}.shop", kind="left")
+from .promised import promised
 
 
 def _plain() -> tuple[Kind, ...]:
     return (
         Kind(
-            _definition(
+            definition(
                 "by_month",
                 attributes=[Attribute("month", "date_trunc('month', day)"), Attribute("shop")],
                 measures=[
@@ -81,25 +50,23 @@ def _plain() -> tuple[Kind, ...]:
             keys=(month, shop),
             period=month,
             measures={
-                "amount": total(_amount),
+                "amount": total(amount),
                 "n": len,
-                "big": lambda rows: sum(1 for qty in known(rows, _qty) if qty > 2),
-                "avg_qty": mean(_qty),
-                "least": least(_qty),
-                "most": most(_amount),
-                "avg_qty__sum": total(_qty),
-                "avg_qty__count": counted(_qty),
+                "big": lambda rows: sum(1 for found in known(rows, qty) if found > 2),
+                "avg_qty": mean(qty),
+                "least": least(qty),
+                "most": most(amount),
+                "avg_qty__sum": total(qty),
+                "avg_qty__count": counted(qty),
             },
             computed=frozenset({"avg_qty"}),
         ),
         Kind(
-            _definition(
-                "totals", measures=[Measure("amount", "sum", "amount"), Measure("d", "count_distinct", "shop")]
-            ),
-            measures={"amount": total(_amount), "d": distinct(_shop)},
+            definition("totals", measures=[Measure("amount", "sum", "amount"), Measure("d", "count_distinct", "shop")]),
+            measures={"amount": total(amount), "d": distinct(shop_name)},
         ),
         Kind(
-            _definition(
+            definition(
                 "by_day",
                 attributes=[Attribute("shop")],
                 measures=[Measure("n", "count"), Measure("last", "max", "sold_at")],
@@ -111,7 +78,7 @@ def _plain() -> tuple[Kind, ...]:
             measures={"n": len, "last": most(lambda sale: sale.at)},
         ),
         Kind(
-            _definition(
+            definition(
                 "by_week",
                 source=Source(table="sales", where="qty > 0 AND shop <> :shop"),
                 parameters={"shop": "moon"},
@@ -121,10 +88,10 @@ def _plain() -> tuple[Kind, ...]:
             passes=lambda sale: sale.qty is not None and sale.qty > 0 and sale.shop not in (None, "moon"),
             period=week,
             period_shown=True,
-            measures={"qty": total(_qty)},
+            measures={"qty": total(qty)},
         ),
         Kind(
-            _definition(
+            definition(
                 "by_shop",
                 attributes=[Attribute("shop")],
                 measures=[Measure("n", "count")],
@@ -146,9 +113,9 @@ def _joined() -> tuple[Kind, ...]:
 
     return (
         Kind(
-            _definition(
+            definition(
                 "by_region",
-                joins=[_shops_of("sales")],
+                joins=[shops_of("sales")],
                 attributes=[Attribute("region", "shops.region")],
                 measures=[Measure("amount", "sum", "sales.amount"), Measure("n", "count")],
                 partition=PartitionBy("sales.day", "month"),
@@ -157,12 +124,12 @@ def _joined() -> tuple[Kind, ...]:
             keys=(region,),
             period=month,
             period_shown=True,
-            measures={"amount": total(_amount), "n": len},
+            measures={"amount": total(amount), "n": len},
         ),
         Kind(
-            _definition(
+            definition(
                 "weights",
-                joins=[_shops_of("sales")],
+                joins=[shops_of("sales")],
                 attributes=[Attribute("region", "shops.region"), Attribute("year", "year(sales.day)")],
                 measures=[Measure("weight", "sum", "sales.weight")],
                 partition=PartitionBy("sales.day", "year"),
@@ -170,16 +137,16 @@ def _joined() -> tuple[Kind, ...]:
             joined=True,
             keys=(region, year_of),
             period=year,
-            measures={"weight": total(_weight)},
+            measures={"weight": total(weight)},
         ),
     )
 
 
 def _by_value_or_merged() -> tuple[Kind, ...]:
-    newest = {"newest": last(_qty, _day), "newest__order": last(_qty, _day, the_order=True)}
+    newest = {"newest": last(qty, day), "newest__order": last(qty, day, the_order=True)}
     return (
         Kind(
-            _definition(
+            definition(
                 "by_place",
                 attributes=[Attribute("month", "date_trunc('month', day)")],
                 measures=[Measure("amount", "sum", "amount"), Measure("n", "count")],
@@ -188,10 +155,10 @@ def _by_value_or_merged() -> tuple[Kind, ...]:
             keys=(month,),
             period=one_of("north", "south"),
             period_shown=True,
-            measures={"amount": total(_amount), "n": len},
+            measures={"amount": total(amount), "n": len},
         ),
         Kind(
-            _definition(
+            definition(
                 "each_shop",
                 attributes=[Attribute("shop")],
                 measures=[Measure("n", "count"), Measure("days", "count_distinct", "day")],
@@ -199,10 +166,10 @@ def _by_value_or_merged() -> tuple[Kind, ...]:
             ),
             keys=(shop,),
             period=shop,
-            measures={"n": len, "days": distinct(_day)},
+            measures={"n": len, "days": distinct(day)},
         ),
         Kind(
-            _definition(
+            definition(
                 "merged",
                 attributes=[Attribute("shop")],
                 measures=[
@@ -217,31 +184,31 @@ def _by_value_or_merged() -> tuple[Kind, ...]:
             period=month,
             merged=True,
             measures={
-                "amount": total(_amount),
+                "amount": total(amount),
                 "n": len,
-                "avg_qty": mean(_qty),
-                "least": least(_qty),
-                "most": most(_amount),
+                "avg_qty": mean(qty),
+                "least": least(qty),
+                "most": most(amount),
                 "newest": newest["newest"],
-                "kinds": distinct(_qty),
-                "avg_qty__sum": total(_qty),
-                "avg_qty__count": counted(_qty),
+                "kinds": distinct(qty),
+                "avg_qty__sum": total(qty),
+                "avg_qty__count": counted(qty),
                 "newest__order": newest["newest__order"],
             },
             computed=frozenset({"avg_qty", "kinds"}),
         ),
         Kind(
-            _definition(
+            definition(
                 "grand",
                 measures=[Measure("n", "count"), Measure("qty", "sum", "qty", filter="shop IS NOT NULL")],
                 partition=PartitionBy("day", "quarter", merge=True),
             ),
             period=quarter,
             merged=True,
-            measures={"n": len, "qty": lambda rows: total(_qty)([row for row in rows if row[0].shop is not None])},
+            measures={"n": len, "qty": lambda rows: total(qty)([row for row in rows if row[0].shop is not None])},
         ),
         Kind(
-            _definition(
+            definition(
                 "latest",
                 attributes=[Attribute("shop")],
                 measures=[Measure("newest", "last", "qty", order="day"), Measure("n", "count")],
@@ -251,51 +218,6 @@ def _by_value_or_merged() -> tuple[Kind, ...]:
             period=quarter,
             period_shown=True,
             measures={"newest": newest["newest"], "n": len, "newest__order": newest["newest__order"]},
-        ),
-    )
-
-
-def _declared() -> tuple[Kind, ...]:
-    def both(name: str, source: Source, table: str) -> Kind:
-        return Kind(
-            _definition(
-                name,
-                source=source,
-                attributes=[Attribute("shop")],
-                measures=[Measure("amount", "sum", "amount"), Measure("n", "count"), Measure("most", "max", "qty")],
-                partition=PartitionBy("day", "month"),
-            ),
-            table=table,
-            keys=(shop,),
-            period=month,
-            period_shown=True,
-            measures={"amount": total(_amount), "n": len, "most": most(_qty)},
-            passes=lambda row: not getattr(row, "gone", False),
-        )
-
-    return (
-        both("events_by_month", EVENTS, "events"),
-        both("accounts_by_month", ACCOUNTS, "accounts"),
-        Kind(
-            _definition("all_events", source=EVENTS, measures=[Measure("n", "count"), Measure("qty", "sum", "qty")]),
-            table="events",
-            measures={"n": len, "qty": total(_qty)},
-        ),
-        Kind(
-            _definition(
-                "events_by_region",
-                source=EVENTS,
-                joins=[_shops_of("events")],
-                attributes=[Attribute("region", "shops.region")],
-                measures=[Measure("qty", "sum", "events.qty"), Measure("n", "count")],
-                partition=PartitionBy("events.day", "year"),
-            ),
-            table="events",
-            joined=True,
-            keys=(region,),
-            period=year,
-            period_shown=True,
-            measures={"qty": total(_qty), "n": len},
         ),
     )
 
@@ -310,7 +232,7 @@ def _over_others() -> tuple[Kind, ...]:
 
     return (
         Kind(
-            _definition(
+            definition(
                 "over_months",
                 source=Source(aggregate="sales.by_month"),
                 attributes=[Attribute("shop")],
@@ -324,7 +246,7 @@ def _over_others() -> tuple[Kind, ...]:
             measures={"amount": total(of("amount")), "months": counted(of("month"))},
         ),
         Kind(
-            _definition(
+            definition(
                 "over_years",
                 source=Source(aggregate="sales.over_months"),
                 measures=[Measure("best", "max", "amount"), Measure("n", "count")],
@@ -336,7 +258,7 @@ def _over_others() -> tuple[Kind, ...]:
 
 
 KINDS: Mapping[str, Kind] = {
-    kind.name: kind for kind in (*_plain(), *_joined(), *_by_value_or_merged(), *_declared(), *_over_others())
+    kind.name: kind for kind in (*_plain(), *_joined(), *_by_value_or_merged(), *promised(), *_over_others())
 }
 
 

@@ -39,6 +39,7 @@ POLICIES = st.builds(
     build_partitions_per_publish=st.sampled_from([0, 1, 2, 500]),
     compared_rows_max=st.sampled_from([0, 100_000, 100_000]),
     unused_days=st.just(10),
+    merge_rows_min=st.sampled_from([0, 0, 10_000]),
     retention_limit=st.sampled_from([1, 100]),
     retention_excess=st.just(1),
 )

@@ -4,10 +4,12 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from attrs import evolve
 
 from aggmaint.core.job import JobStatus
 
+from .crash_runs import built
 from .model import ORG, Sale
 from .variants import narrowed
 from .world import World
@@ -63,3 +65,29 @@ def test_a_superseded_table_stays_for_the_queries_that_still_read_it(tmp_path: P
     world.clock.pass_s(120)
     world.settle()
     assert (old, "TABLE") not in world.objects()
+
+
+@pytest.mark.parametrize(
+    "name", ["events_by_month", "all_events", "events_by_region", "grown_months", "accounts_by_month"]
+)
+def test_a_row_that_changes_behind_a_promise_is_found_by_the_audit(name: str, tmp_path: Path) -> None:
+    world = built(tmp_path, name)
+    table = world.kinds[name].table
+    world.change(accounts=[evolve(world.state.accounts[2], amount=Decimal(3))])  # now the first one is below the mark
+    world.settle()
+    row = getattr(world.state, table)[1]
+    world.break_a_promise(table, evolve(row, qty=40))
+    before = world.view(name)
+    world.job()
+    assert world.view(name) == before, "it is hidden from a run that believes the promise"
+    world.clock.pass_s(86400 * (world.policy.audit_days + 1))
+    world.settle()
+    assert world.view(name) != before
+
+
+@pytest.mark.parametrize("name", ["accounts_by_month", "all_accounts"])
+def test_a_change_with_the_newest_stamp_once_more_is_found(name: str, tmp_path: Path) -> None:
+    """Clocks are coarse: what is at the mark is looked at again."""
+    world = built(tmp_path, name)
+    world.change(accounts=[evolve(world.state.accounts[2], qty=40)], coarse=True)
+    world.settle()

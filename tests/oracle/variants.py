@@ -92,7 +92,13 @@ CHANGES: Mapping[str, tuple[Change, ...]] = {
     "events_by_month": (narrowed, *_MEASURES, by_year, lambda kind: narrowed(turned(kind))),
     "accounts_by_month": (narrowed, *_MEASURES, by_year, renamed_period),
     "all_events": (narrowed, *_MEASURES),
+    "all_accounts": (narrowed, *_MEASURES),
     "events_by_region": (narrowed, *_MEASURES),
+    "grown_months": (narrowed, *_MEASURES, by_year),
+    "grown_merged": (narrowed, *_MEASURES, by_year),
+    "grown_whole": (narrowed, *_MEASURES),
+    "grown_totals": (narrowed, *_MEASURES),
+    "grown_regions": (narrowed, *_MEASURES),
     "over_months": (turned,),
     "over_years": _MEASURES,
 }
