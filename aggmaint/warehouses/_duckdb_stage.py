@@ -18,10 +18,10 @@ from ..errors import GateError, MergeError, WarehouseQueryError
 from ..warehouse import Staged, StageRequest
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
-from ._duckdb_gate import require_gate
 from ._duckdb_merge import Merger
 from ._duckdb_observe import Observer
 from ._duckdb_tokens import broke_off
+from .checking import require_gate
 
 
 @define
@@ -59,7 +59,7 @@ class Stager:
         self._compute(rows_from, request, handle)
         contents = self._observer.contents_of(definition, handle)
         columns = self._observer.tokens.bound[definition.id].columns
-        require_gate(self._connection, rows_from, handle, columns, request.periods)
+        require_gate(self._connection.run, rows_from, handle, columns, request.periods, DIALECT)
         return contents
 
     def _compute(self, rows_from: AggregateDefinition, request: StageRequest, handle: str) -> None:
