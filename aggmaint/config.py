@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from attrs import fields, frozen
 
+from ._config_answers import keep_answers, read_answers
 from ._config_reading import Problems, Section
 from ._config_templates import check_template, fill_org, render
 from ._config_warehouses import Warehouses, factory_of, read_warehouse
@@ -67,6 +68,8 @@ class Config:
     settings: JobSettings
     policy: Policy
     jobs_max: int
+    answers_known: int = 0
+    """How many answers of the SQL parser were read: see _config_answers.py."""
 
     def store(self) -> "SQLiteStore":
         """The job store; its file is made when it is prepared."""
@@ -107,6 +110,10 @@ class Config:
         finally:
             store.close()
         return inventory is not None and any(i["status"] == "active" for i in json.loads(inventory)["instances"])
+
+    def keep_answers(self) -> None:
+        """Let the next process know what this one had parsed."""
+        keep_answers(self.store_path, self.answers_known)
 
     def known(self, org_id: str) -> OrgId:
         """The id if the configuration names it. Raises ConfigurationError with the known ones."""
@@ -165,12 +172,13 @@ def _read(root: Section, place: Path, *, parse_sql: bool) -> Config | None:
         section.finish()
     made = tuple(template for template in templates if template is not None)
     _check_organizations(root, organizations, made, warehouse_path)
+    known = read_answers(store_path) if parse_sql else 0
     if parse_sql and not root.problems.found:
         _check_sql(root, organizations[0], made, factory)
     if root.problems.found or settings is None or policy is None:
         return None
     where = (place, store_path, warehouse_path, factory, create, hold)
-    return Config(*where, installation, organizations, made, settings, policy, jobs_max)
+    return Config(*where, installation, organizations, made, settings, policy, jobs_max, known)
 
 
 def _organizations(root: Section, base: Path) -> tuple[OrgId, ...]:

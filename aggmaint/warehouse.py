@@ -40,7 +40,7 @@ from .core.job import Fence
 class Capabilities:
     """What an engine can do. Declared by the adapter, used by the maintenance, proved by the conformance kit.
 
-    dialect        the SQL dialect of definitions (a name that `aggregates.dialects` knows).
+    dialect        the SQL dialect of definitions: a name that `aggregates.dialects` knows, or a DialectName.
     engine         engine and major version, part of every token.
     snapshot_reads `stage` reads the very rows that `observe` read.
     interrupts     `interrupt` breaks off a statement that runs; otherwise the job stops when it has ended.

@@ -8,7 +8,7 @@ and goes on. Unknown columns and types need the warehouse, and are found by the 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from .expressions import ExpressionError, expressions_of, parameters_in, parse
+from .expressions import ExpressionError, expressions_of, parameters_in, rendered, rendered_filter
 from .measures import measure_columns
 from .model import RESERVED_PREFIX, VIEW_NAME_BYTES_MAX, AggregateDefinition, Problem, Source
 from .nesting import period_is_free
@@ -108,7 +108,7 @@ def _parameter_problems(definition: AggregateDefinition, source: Source, dialect
 def _expression_problems(definition: AggregateDefinition, dialect: str) -> Iterator[Problem]:
     for each in expressions_of(definition):
         try:
-            parse(each.text, dialect, parameters=each.alias is not None)
+            (rendered if each.alias is None else rendered_filter)(each.text, dialect)
         except ExpressionError as problem:
             yield Problem(definition.label, each.key, each.text, str(problem))
 

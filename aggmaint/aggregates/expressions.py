@@ -21,6 +21,7 @@ from attrs import frozen
 
 from ..errors import MissingExtraError
 from .model import AggregateDefinition
+from .remembered import remembered
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -100,6 +101,35 @@ def parse(text: str, dialect: str, *, parameters: bool = False) -> "exp.Expr":
     return tree
 
 
+def rendered(text: str, dialect: str) -> str:
+    """An expression as it is written to the warehouse. Raises ExpressionError."""
+    return _rendered(text, "", dialect)
+
+
+def rendered_filter(text: str, dialect: str) -> str:
+    """A row filter, in which parameters are allowed, as it is written to the warehouse. Raises ExpressionError."""
+    return _rendered(text, "parameters", dialect)
+
+
+@remembered
+def _rendered(text: str, parameters: str, dialect: str) -> str:
+    return write(parse(text, dialect, parameters=bool(parameters)), dialect)
+
+
+@remembered
+def rendered_bare(text: str, alias: str, dialect: str) -> str:
+    """An expression with `alias.column` written as `column`. Raises ExpressionError."""
+    from sqlglot import exp
+
+    def bare(node: "exp.Expr") -> "exp.Expr":
+        if isinstance(node, exp.Column) and len(node.parts) > 1 and node.parts[0].name.casefold() == alias.casefold():
+            rest = [part.copy() for part in node.parts[1:]]
+            return exp.Dot.build([exp.Column(this=rest[0]), *rest[1:]]) if len(rest) > 1 else exp.Column(this=rest[0])
+        return node
+
+    return write(parse(text, dialect).transform(bare), dialect)
+
+
 def write(tree: "exp.Expr", dialect: str) -> str:
     """The SQL of a tree, all names quoted: what is a reserved word differs between versions of an engine."""
     return tree.sql(dialect=dialect, comments=False, identify=True)
@@ -141,19 +171,28 @@ def _function_name(node: "exp.Func") -> str:
 
 def parameters_in(text: str, dialect: str) -> tuple[str, ...]:
     """The names of the parameters of a row filter, sorted."""
+    return tuple(_parameters_in(text, dialect))
+
+
+@remembered
+def _parameters_in(text: str, dialect: str) -> list[str]:
     from sqlglot import exp
 
     tree = parse(text, dialect, parameters=True)
-    return tuple(sorted({node.name for node in tree.find_all(exp.Placeholder)}))
+    return sorted({node.name for node in tree.find_all(exp.Placeholder)})
 
 
 def column_paths(text: str, dialect: str) -> tuple[tuple[str, ...], ...]:
     """The dotted names that an expression reads, part by part, as written."""
+    return tuple(tuple(path) for path in _column_paths(text, dialect))
+
+
+@remembered
+def _column_paths(text: str, dialect: str) -> list[list[str]]:
     from sqlglot import exp
 
     tree = parse(text, dialect, parameters=True)
-    paths = {tuple(part.name for part in node.parts) for node in tree.find_all(exp.Column)}
-    return tuple(sorted(paths))
+    return [list(path) for path in sorted({tuple(p.name for p in node.parts) for node in tree.find_all(exp.Column)})]
 
 
 @frozen

@@ -17,10 +17,14 @@ is looked through for repeated keys only where it counts no rows.
 from collections.abc import Sequence
 from datetime import date, timedelta
 
+from attrs import frozen
+
 from .dialects import dialect_of
 from .measures import MeasureColumn
 from .model import AggregateDefinition, MeasureFunction
+from .observation import Column
 from .periods import NULL_PERIOD, Period, date_ranges
+from .scans import float_sums
 from .sql import FLOAT_TOLERANCE, grain, period_literals, pieces, rows_of_periods_sql
 
 MARGIN = timedelta(days=31)
@@ -34,21 +38,25 @@ def totals_of(definition: AggregateDefinition, dialect: str) -> tuple[MeasureCol
     return tuple(each for each in columns if each.merge_sql is not None and each.name not in sketches)
 
 
-def gate_sql(
-    definition: AggregateDefinition,
-    table: str,
-    periods: Sequence[Period] | None,
-    floats: frozenset[str],
-    dialect: str,
-    *,
-    cut: bool = False,
-) -> str:
-    """One row: (rows outside of the periods, keys with several rows), then per total (is equal, table's, source's as text).
+@frozen
+class Computed:
+    """What was computed and is to be proved: a table (a quoted reference) with these columns.
 
-    `table` is a quoted reference; `periods` None: all of them. `cut`: the definition's source holds their rows and no
-    others (a slice), so that there is nothing to filter.
+    periods  what it was computed of; None: all.
+    cut      the definition's source holds the rows of these periods and no others (a slice): there is nothing to filter.
     """
-    engine = dialect_of(dialect)
+
+    definition: AggregateDefinition
+    table: str
+    columns: Sequence[Column]
+    periods: Sequence[Period] | None = None
+    cut: bool = False
+
+
+def gate_sql(what: Computed, dialect: str) -> str:
+    """One row: (rows outside of the periods, repeated keys), then per total (is equal, table's, source's as text)."""
+    definition, table, periods = what.definition, what.table, what.periods
+    engine, floats = dialect_of(dialect), float_sums(definition, what.columns, dialect)
     totals = totals_of(definition, dialect)
     outside = (
         "0" if periods is None else f"(SELECT COUNT(*) FROM {table} WHERE {_outside(definition, periods, dialect)})"
@@ -71,7 +79,7 @@ def gate_sql(
     return (
         f"SELECT {', '.join(shown)} FROM (SELECT {', '.join(of_table)} FROM {table}) AS aggmaint_t, "
         f"(SELECT {', '.join(of_source)} FROM {pieces(definition, dialect).from_sql}"
-        f"{'' if cut else _where(definition, periods, dialect)}) AS aggmaint_u"
+        f"{'' if what.cut else _where(definition, periods, dialect)}) AS aggmaint_u"
     )
 
 

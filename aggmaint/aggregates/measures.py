@@ -32,7 +32,7 @@ from collections.abc import Callable, Mapping
 from attrs import frozen
 
 from .dialects import Dialect, dialect_of
-from .expressions import parse, write
+from .expressions import rendered
 from .parts import Measure, MeasureFunction
 
 
@@ -117,7 +117,7 @@ def measure_columns(measure: Measure, dialect: str) -> list[MeasureColumn]:
     engine = dialect_of(dialect)
 
     def render(text: str | None) -> str:
-        return "*" if text is None else write(parse(text, dialect), dialect)
+        return "*" if text is None else rendered(text, dialect)
 
     conditions = [f"({render(measure.filter)})"] if measure.filter is not None else []
     value, order = render(measure.expression), render(measure.order)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from .expressions import parse, partition_expression, write
 from .model import AggregateDefinition
-from .parts import Granularity, PartitionBy
+from .parts import Granularity
+from .remembered import remembered
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -41,18 +42,20 @@ def period_is_free(definition: AggregateDefinition, dialect: str) -> bool:
     if partition is None:
         return False
     wanted = partition_expression(definition)
-    return not any(_determines(each.expression, wanted, partition, dialect) for each in definition.attributes)
+    units, zone = partition.granularity.value, partition.zone
+    return not any(_determines(each.expression, wanted, units, zone, dialect) for each in definition.attributes)
 
 
-def _determines(attribute: str, wanted: str, partition: PartitionBy, dialect: str) -> bool:
+@remembered
+def _determines(attribute: str, wanted: str, granularity: str, zone: str, dialect: str) -> bool:
     attribute_tree, wanted_tree = parse(attribute, dialect), parse(wanted, dialect)
     if _spelled(attribute_tree, dialect) == _spelled(wanted_tree, dialect):
         return True
-    if partition.zone != "UTC" or partition.by_value:
+    if zone != "UTC" or granularity == Granularity.VALUE.value:
         return False
     base, units = _unwrapped(attribute_tree)
     wanted_base, wanted_units = _unwrapped(wanted_tree)
-    innermost = wanted_units[-1] if wanted_units else partition.granularity
+    innermost = wanted_units[-1] if wanted_units else Granularity(granularity)
     return _spelled(base, dialect) == _spelled(wanted_base, dialect) and all(
         innermost in _NESTS_IN[unit] for unit in units
     )

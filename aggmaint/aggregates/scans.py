@@ -24,7 +24,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from .dialects import Dialect, dialect_of
-from .expressions import parameters_in, parse, partition_expression, write
+from .expressions import parameters_in, partition_expression, rendered_bare
 from .model import AggregateDefinition, MeasureFunction, PartitionBy, Scalar, Source
 from .observation import Column, PartitionContent
 from .periods import WHOLE_PERIOD, Period, period_of
@@ -125,20 +125,10 @@ def _request(
 
 def _bare_day(definition: AggregateDefinition, dialect: str) -> str:
     """The day's SQL with `alias.column` written as `column`: scans of several definitions share one FROM."""
-    from sqlglot import exp
-
-    alias = definition.source.alias.casefold()
-
-    def bare(node: "exp.Expr") -> "exp.Expr":
-        if isinstance(node, exp.Column) and len(node.parts) > 1 and node.parts[0].name.casefold() == alias:
-            rest = [part.copy() for part in node.parts[1:]]
-            return exp.Dot.build([exp.Column(this=rest[0]), *rest[1:]]) if len(rest) > 1 else exp.Column(this=rest[0])
-        return node
-
-    tree = parse(partition_expression(definition), dialect).transform(bare)
     partition = definition.partition
     assert partition is not None
-    expression, engine = write(tree, dialect), dialect_of(dialect)
+    expression = rendered_bare(partition_expression(definition), definition.source.alias, dialect)
+    engine = dialect_of(dialect)
     if partition.by_value:
         return period_sql(expression, partition, engine)
     return engine.day(expression, partition.zone)

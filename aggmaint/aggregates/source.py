@@ -79,7 +79,8 @@ class Source:
     where   a row filter over the source's own columns, with parameters: `tenant_id = :org`. `:org` is the organisation's
             id; others come from the definition's `parameters`. Parameters are bound, never pasted.
 
-    What the host promises of the source makes looking for changes cheap (`declared.py` says what is then looked at):
+    What the host promises of the source makes looking for changes cheap (`declared.py` says what is then looked at). Where
+    it is only depended on it is hashed all the same: no audit of periods could find such a promise false.
 
     append_only  a column that grows: rows are only ever added, with greater values than all that were there before. Rows
                  are never changed nor deleted.

@@ -18,12 +18,13 @@ from functools import lru_cache
 from attrs import frozen
 
 from .dialects import Dialect, dialect_of
-from .expressions import ExpressionError, parameters_in, parse, partition_expression, write
+from .expressions import ExpressionError, parameters_in, partition_expression, rendered, rendered_filter, write
 from .measures import MeasureColumn, measure_columns, shown_parts, shown_sql
 from .model import AggregateDefinition, PartitionBy, Source
 from .nesting import period_is_free
 from .parts import OTHER_VALUES
 from .periods import NULL_PERIOD, WHOLE_PERIOD, Period, date_ranges
+from .remembered import remembered
 
 PERIOD_COLUMN = "aggmaint_period"
 FLOAT_TOLERANCE = 1e-9
@@ -71,7 +72,7 @@ def _pieces(definition: AggregateDefinition, dialect: str) -> Pieces:
     engine = dialect_of(dialect)
 
     def render(text: str) -> str:
-        return write(parse(text, dialect), dialect)
+        return rendered(text, dialect)
 
     partition = definition.partition
     expression = render(partition_expression(definition)) if partition else None
@@ -121,7 +122,7 @@ def source_sql(source: Source, dialect: str) -> str:
     base = _rows_sql(source, engine)
     if source.where is None:
         return base
-    where = write(parse(source.where, dialect, parameters=True), dialect)
+    where = rendered_filter(source.where, dialect)
     return f"(SELECT * FROM {base} AS {engine.quote(source.alias)} WHERE {where})"
 
 
@@ -135,7 +136,7 @@ def _rows_sql(source: Source, engine: Dialect) -> str:
     return ".".join(engine.quote(part) for part in source.view)
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _table_sql(name: str, dialect: str) -> str:
     import sqlglot
     from sqlglot import errors, exp
@@ -154,7 +155,7 @@ def _from_sql(definition: AggregateDefinition, dialect: str) -> str:
     engine = dialect_of(dialect)
     parts = [f"{source_sql(definition.source, dialect)} AS {engine.quote(definition.source.alias)}"]
     for join in definition.joins:
-        on = write(parse(join.on, dialect), dialect)
+        on = rendered(join.on, dialect)
         joined = f"{source_sql(join.source, dialect)} AS {engine.quote(join.source.alias)}"
         parts.append(f"{join.kind.value.upper()} JOIN {joined} ON {on}")
     return " ".join(parts)

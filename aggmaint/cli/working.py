@@ -46,6 +46,7 @@ def run(
     interrupt_on_terminate()
     wishes = TaskOptions(activate=names, approve_mass_drop=approve_mass_drop)
     details = run_job(engine, org_id, IfBusy(if_busy), wishes.to_json())
+    config.keep_answers()
     if details is None:
         if as_json:
             show.document({"job": None, "queued": True})

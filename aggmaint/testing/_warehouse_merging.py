@@ -1,4 +1,4 @@
-"""Checks of merging new rows, for warehouses that claim `merges`; of others nothing is asked, they compute anew."""
+"""Checks of merging new rows, for warehouses that claim `merges`; others must compute anew, and tell of nothing to merge."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -11,6 +11,7 @@ from attrs import evolve
 
 from .._maintenance_publications import publication_of, request_of
 from ..aggregates.decisions import RefreshStep
+from ..aggregates.growth import Grown
 from ..aggregates.plan import plan_maintenance
 from ..aggregates.policy import Policy
 from ..aggregates.source import Source
@@ -91,7 +92,10 @@ class MergingChecks(WarehouseSuiteBase):
         equal({e.period: (e.rows, e.content) for e in instance.partitions}, there, "contents noted, and of the table")
 
     def test_merging_gives_what_computing_anew_gives(self) -> None:
-        """Rows of old and new keys and periods, NULL keys, NULL sums; what is noted of tokens and contents is true."""
+        """Rows of old and new keys and periods, NULL keys and sums; what is noted is true. Unclaimed, nothing is merged."""
+        if not self.warehouse.capabilities.merges:
+            self._computes_anew()
+            return
         self.need_merging()
         publication = self.grow([*OLD, *NEW])
         merged = {each.key for each in publication.merged}
@@ -99,6 +103,18 @@ class MergingChecks(WarehouseSuiteBase):
         self.settled()
         self.grow([*OLD, *NEW, {**NEW[0], "qty": 20}, {**NEW[4], "qty": 21, "amount": Decimal(3)}])
         self.settled()
+
+    def _computes_anew(self) -> None:
+        """Without the claim nobody is told of rows that may be merged."""
+        self.put(OLD)
+        self.ready(GROWN)
+        self.put([*OLD, *NEW])
+        found = self.observed(GROWN).definitions[GROWN.id].grown
+        holds(not isinstance(found, Grown), "no periods to merge are told of, for that was not claimed")
+        session = self.claimed(GROWN)
+        self.publish(session, self.refresh(session, GROWN)[1])
+        session.close()
+        self.right(GROWN)
 
     def test_only_rows_that_were_added_are_merged(self) -> None:
         """A row that came late, is gone, or came or changed at the mark keeps all of them from being merged."""

@@ -7,7 +7,7 @@ late, can not add anything twice. It takes out exactly as many rows as were ther
 from attrs import frozen
 
 from ..aggregates.additive import newer, own_key
-from ..aggregates.gate import totals_of
+from ..aggregates.gate import Computed, totals_of
 from ..aggregates.merging import MergeTables, merge_complaint, merge_gate_sql, merged_sql, old_sql, take_out_sql
 from ..aggregates.observation import PartitionContent
 from ..aggregates.scans import float_sums
@@ -17,9 +17,9 @@ from ..errors import FenceLostError, InvalidValueError, MergeError, WarehouseQue
 from ..warehouse import Refresh, StageRequest
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
-from ._duckdb_gate import require_gate
 from ._duckdb_ledger import Ledger
 from ._duckdb_observe import Observer
+from .checking import require_gate
 
 
 @frozen
@@ -51,7 +51,7 @@ class Merger:
         beyond, run = newer(definition, merge.since, DIALECT, kind), self.connection.run
         sql = select_sql(beyond, DIALECT, periods)
         run(f"CREATE TEMP TABLE {tables.new} AS {sql}", bound_parameters(beyond))
-        require_gate(self.connection, beyond, tables.new, instance.columns, periods)
+        require_gate(self.connection.run, Computed(beyond, tables.new, instance.columns, periods), DIALECT)
         run(f"CREATE TEMP TABLE {tables.old} AS {old_sql(definition, tables, periods, DIALECT)}")
         run(f"CREATE TEMP TABLE {tables.merged} AS {merged_sql(definition, tables, instance.columns, DIALECT)}")
         self._require_gate(request, tables)

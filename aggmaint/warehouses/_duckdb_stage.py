@@ -9,6 +9,7 @@ from itertools import count
 
 from attrs import define, field
 
+from ..aggregates.gate import Computed
 from ..aggregates.observation import DefinitionFacts, PartitionContent
 from ..aggregates.slices import counted_rows, cut_of, same_rows, worth_slicing
 from ..aggregates.sql import rows_of_periods_sql, select_sql
@@ -17,11 +18,11 @@ from ..errors import GateError, MergeError, WarehouseQueryError
 from ..warehouse import Staged, StageRequest
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
-from ._duckdb_gate import require_gate
 from ._duckdb_merge import Merger
 from ._duckdb_observe import Observer
 from ._duckdb_slices import Slice, read_from
 from ._duckdb_tokens import broke_off
+from .checking import require_gate
 
 
 @define
@@ -60,7 +61,7 @@ class Stager:
         contents = self._observer.contents_of(definition, handle)
         columns = self._observer.tokens.bound[definition.id].columns
         rows_from, cut = read_from(definition, found), found is not None and found.exact
-        require_gate(self._connection, rows_from, handle, columns, request.periods, cut=cut)
+        require_gate(self._connection.run, Computed(rows_from, handle, columns, request.periods, cut), DIALECT)
         return contents
 
     def _compute(self, request: StageRequest, found: Slice | None, handle: str) -> None:

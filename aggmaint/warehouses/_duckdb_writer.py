@@ -12,6 +12,7 @@ from datetime import datetime
 from ..aggregates.additive import mark_now
 from ..aggregates.decisions import AdoptStep, DisownStep, DropStep, ForgetStep, RecordStep, RedefineStep, RetireStep
 from ..aggregates.dialects import DuckDBDialect
+from ..aggregates.gate import Computed
 from ..aggregates.model import AggregateDefinition, InstanceStatus
 from ..aggregates.naming import Tag, format_tag, parse_tag
 from ..aggregates.observation import InstanceRecord, source_moved
@@ -37,13 +38,13 @@ from ._duckdb_adopt import Adopter
 from ._duckdb_bind import DIALECT, bound_parameters
 from ._duckdb_connection import Connection
 from ._duckdb_derive import Deriver
-from ._duckdb_gate import require_gate
 from ._duckdb_ledger import Ledger
 from ._duckdb_ledger_rows import columns_text
 from ._duckdb_merge import Merger
 from ._duckdb_observe import Observer
 from ._duckdb_pieces import PieceBuilder
 from ._duckdb_tokens import BrokenQueryError
+from .checking import require_gate
 
 
 def intent_of(request: BuildRequest, fence: Fence, at: datetime) -> InstanceRecord:
@@ -130,7 +131,7 @@ class Writer:
         source_tokens = self._observer.tokens.source_tokens(definition, answers)
         mark = mark_now(definition, source_tokens)
         columns = self._connection.columns(f"SELECT * FROM {table}")
-        require_gate(self._connection, definition, table, columns, None)
+        require_gate(self._connection.run, Computed(definition, table, columns), DIALECT)
         self._observer.require_files(definition)
         writes = tuple(
             PartitionWrite(each.period, each.rows, tokens.get(each.period, each.content), each.content, mark)

@@ -4,14 +4,13 @@ The statements are `aggregates/gate.py`'s and `aggregates/differences.py`'s; `ru
 of the caller, and raises WarehouseQueryError when it is refused.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..aggregates.differences import Sides, difference_sql, samples_sql, sides_of_periods, sides_of_view
-from ..aggregates.gate import complaint, gate_sql, totals_of
+from ..aggregates.gate import Computed, complaint, gate_sql, totals_of
 from ..aggregates.model import AggregateDefinition
-from ..aggregates.observation import Column, InstanceRecord
-from ..aggregates.periods import Period
+from ..aggregates.observation import InstanceRecord
 from ..aggregates.scans import float_sums
 from ..aggregates.sql import pieces
 from ..errors import GateError
@@ -27,17 +26,10 @@ def parameters_of(definition: AggregateDefinition, dialect: str) -> dict[str, An
     return {name: bound[name] for name in pieces(definition, dialect).parameters}
 
 
-def require_gate(
-    run: Run,
-    definition: AggregateDefinition,
-    table: str,
-    columns: Sequence[Column],
-    periods: Sequence[Period] | None,
-    dialect: str,
-) -> None:
-    """Raises GateError if `table` (a quoted reference) is not what the source's rows of these periods add up to."""
-    sql = gate_sql(definition, table, periods, float_sums(definition, columns, dialect), dialect)
-    (row,) = run(sql, parameters_of(definition, dialect))
+def require_gate(run: Run, what: Computed, dialect: str) -> None:
+    """Raises GateError if what was computed is not what the source's rows of its periods add up to."""
+    definition = what.definition
+    (row,) = run(gate_sql(what, dialect), parameters_of(definition, dialect))
     words = complaint(totals_of(definition, dialect), row)
     if words is not None:
         raise GateError(f"it did not pass the gate: {words}; nothing of it was published", definition_id=definition.id)

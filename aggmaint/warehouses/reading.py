@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 from ..aggregates.decisions import AdoptStep
 from ..aggregates.dialects import dialect_of
 from ..aggregates.expressions import ExpressionError, columns_read
+from ..aggregates.gate import Computed
 from ..aggregates.model import AggregateDefinition, InstanceStatus, Problem
 from ..aggregates.observation import (
     Column,
@@ -257,7 +258,7 @@ class SqlReading:
             tokens = self._period_tokens(definition, bound, answers)
             make()
             contents = self.contents(definition, table)
-            require_gate(self.statements.run, definition, table, bound.columns, None, self.dialect)
+            require_gate(self.statements.run, Computed(definition, table, bound.columns), self.dialect)
         except GateError:
             raise
         except WarehouseQueryError as problem:
@@ -276,7 +277,7 @@ class SqlReading:
             columns = self.statements.columns(self.select(definition), self.parameters(definition))
             make()
             contents = self.contents(definition, handle)
-            require_gate(self.statements.run, definition, handle, columns, request.periods, self.dialect)
+            require_gate(self.statements.run, Computed(definition, handle, columns, request.periods), self.dialect)
         except GateError:
             raise
         except WarehouseQueryError as problem:

@@ -147,14 +147,14 @@ OPERATING_MUTANTS = (
     Mutant(
         "no gate before a refresh",
         "aggmaint/warehouses/_duckdb_stage.py",
-        "        require_gate(self._connection, rows_from, handle, columns, request.periods, cut=cut)\n",
+        "        require_gate(self._connection.run, Computed(rows_from, handle, columns, request.periods, cut), DIALECT)\n",
         "",
         GATE + "test_a_wrong_refresh_is_not_published",
     ),
     Mutant(
         "no gate before a switch",
         "aggmaint/warehouses/_duckdb_writer.py",
-        "        require_gate(self._connection, definition, table, columns, None)\n",
+        "        require_gate(self._connection.run, Computed(definition, table, columns), DIALECT)\n",
         "",
         GATE + "test_a_wrong_build_is_not_published",
     ),

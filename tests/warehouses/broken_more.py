@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from attrs import evolve
 
 from aggmaint.aggregates.decisions import AdoptStep, RedefineStep
+from aggmaint.aggregates.growth import Grown
 from aggmaint.aggregates.observation import DefinitionFacts
 from aggmaint.aggregates.tokens import snapshot_token
 from aggmaint.core.job import Fence
@@ -101,6 +102,17 @@ class NamesStatesUnasked(Broken):
         return evolve(facts, source_tokens=(*facts.source_tokens, ("source:kit", snapshot_token("memory1", "7"))))
 
 
+class MergesUnasked(Broken):
+    """Tells of rows to merge, and does not claim that it can."""
+
+    FAILS = ("merging_gives_what_computing_anew_gives",)
+    MAY = ("any",)
+
+    def _facts(self, *arguments: Any) -> DefinitionFacts:
+        facts = super()._facts(*arguments)
+        return evolve(facts, grown=Grown("9", ())) if arguments[0].source.append_only else facts
+
+
 class ClaimsMore(Broken):
     FAILS = ("capabilities_are_known_to_the_kit",)
     CLAIMS: ClassVar[dict[str, Any]] = {"time_travel": True}
@@ -171,5 +183,5 @@ class CutsNames(Broken):
 BROKEN_MORE: tuple[type[Broken], ...] = (
     *(RedefinesNothing, AdoptsNothing, LeavesTagsBehind, TokenAfterStage, TokenAfterBuild, ForgetsWhatItBegan),
     *(InterruptsUnasked, NamesStatesUnasked, ClaimsMore, ChecksThenWrites, EverybodyWins, GapsWhileSomebodyReads),
-    *(CutsNames,),
+    *(CutsNames, MergesUnasked),
 )
