@@ -7,8 +7,8 @@ table was compared and the whole source's fingerprint is the published one, else
 assumed. Tokens that can not be compared make a partition stale; how many are refreshed for that reason alone in one run is
 bounded, so that an engine's upgrade does not rebuild everything at once.
 
-Where rows were only added to the source (`observation.Grown`), the tokens of the new rows say which periods have some, and
-add up to the present ones. All such periods of an aggregate are merged, or, where that does not pay, computed anew; periods
+Where rows were only added to the source (`growth.Grown`), the tokens of the new rows say which periods have some, and add
+up to the present ones. All such periods are merged, or, where that can not be or does not pay, computed anew; periods
 that must be fingerprinted all the same (marked, due for the audit, or ahead of the source's mark) are computed. See
 `additive.py`.
 """
@@ -67,7 +67,7 @@ class PartitionPlan:
 class _Case:
     """What is known of one period. `token` None: the source has no rows of it; meant only where `cause` is given.
 
-    `added`: the token of its new rows, where rows were only added to the source. `refused`: merging them was tried.
+    `added`: the token of its new rows, where rows were only added to the source. `hindrance`: why they are not merged.
     """
 
     record: PartitionRecord | None
@@ -76,7 +76,7 @@ class _Case:
     token: str | None
     cause: Cause | None
     added: str | None
-    refused: bool
+    hindrance: Hindrance | None
 
     @property
     def token_now(self) -> str | None:
@@ -135,7 +135,11 @@ def _new_rows(
         if case.added is not None and case.cause is None and judged[period][0] in _MERGEABLE
     }
     records = {period: case.record for period, case in cases.items() if case.record is not None}
-    if facts.grown is None or not merge_pays(records, added.items(), policy.merge_rows_min):
+    if (
+        facts.grown is None
+        or facts.hindered is not None
+        or not merge_pays(records, added.items(), policy.merge_rows_min)
+    ):
         return {}
     return {period: NewRows(facts.grown.since, token_rows(token)) for period, token in added.items()}
 
@@ -160,7 +164,7 @@ def _cases(instance: InstanceRecord, facts: DefinitionFacts, table: TableFacts) 
     tokens = dict(facts.tokens or ())
     looked: dict[Period, Cause] = dict(facts.looked)
     added = _added(instance, facts)
-    refused = facts.hindered is not None and facts.hindered.hindrance is Hindrance.REFUSED
+    hindrance = facts.hindered.hindrance if facts.hindered is not None else None
     default = facts.cause if facts.tokens is not None else None
     periods = {*ledger, *contents, *tokens, *looked} if default else {*ledger, *contents, *looked, *added}
     return {
@@ -171,7 +175,7 @@ def _cases(instance: InstanceRecord, facts: DefinitionFacts, table: TableFacts) 
             tokens.get(period),
             looked.get(period, default),
             added.get(period),
-            refused,
+            hindrance,
         )
         for period in sorted(periods, key=lambda each: (each.key == "null", each.key))
         if period in ledger or period in contents or period in tokens or period in added
@@ -195,7 +199,8 @@ def _judge(case: _Case, dependency: str | None, vouch: Vouch) -> Judgement:
     if case.cause is not None:
         return _looked_at(case, case.record, case.cause, dependency)
     if case.added is not None:
-        return Reason.PARTITION_MERGED, f"{_rows(case.added)} more, and nothing else changed"
+        reason = Reason.PARTITION_MERGED if case.hindrance is None else Reason.PARTITION_CHANGED
+        return reason, f"{_rows(case.added)} more, and nothing else changed"
     return _vouched(case, dependency, vouch)
 
 
@@ -212,7 +217,7 @@ def _looked_at(case: _Case, record: PartitionRecord, cause: Cause, dependency: s
             return Reason.DEPENDENCY_CHANGED, f"{dependency} changed"
         case Comparison.SAME:
             return _same(case)
-    if case.refused and cause is Cause.DECLARED:
+    if case.hindrance is Hindrance.REFUSED and cause is Cause.DECLARED:
         return Reason.PARTITION_MERGE_REFUSED, _difference(record.token, case.token)
     return _changed(cause, _difference(record.token, case.token))
 

@@ -88,10 +88,6 @@ def judge_additive(
     refused = hints.unmerged.get(definition.id)
     if refused is not None:
         return Hindered(Hindrance.REFUSED, refused)
-    unmerged = [each for each in definition.measures if each.function not in MERGED_AS_STORED]
-    if unmerged:
-        words = f"measure {unmerged[0].name!r} ({unmerged[0].function.value}) can not be merged"
-        return Hindered(Hindrance.MEASURES, words)
     before, now, own = dict(instance.source_tokens), dict(tokens), own_key(definition)
     moved = sorted(key for key in {*before, *now} - {own} if before.get(key) != now.get(key))
     if moved:
@@ -102,6 +98,15 @@ def judge_additive(
     if not _marks_are_of_periods(definition, hints):
         return Hindered(Hindrance.MARKED, "more of its sources is marked as changed than single periods")
     return Beyond(mark, published)
+
+
+def unmergeable(definition: AggregateDefinition) -> Hindered | None:
+    """Why new rows, though told apart, can not be merged; None if they can. Their tokens add up all the same."""
+    for each in definition.measures:
+        if each.function not in MERGED_AS_STORED:
+            words = f"measure {each.name!r} ({each.function.value}) can not be merged"
+            return Hindered(Hindrance.MEASURES, words)
+    return None
 
 
 def _marks_are_of_periods(definition: AggregateDefinition, hints: Hints) -> bool:

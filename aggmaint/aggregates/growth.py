@@ -14,7 +14,7 @@ class Hindrance(StrEnum):
     """Why new rows can not be told apart, or not be merged.
 
     undeclared  the source does not promise `marks_commit_in_order`.
-    measures    a measure can not be merged.
+    measures    a measure can not be merged; what is new is known all the same.
     sources     another source of the aggregate moved, or what it reads is new.
     mark        it is not known up to which mark its source was published.
     rows        rows came, changed or went at or below the mark: the promise is not kept, or the column is too coarse.
@@ -45,7 +45,9 @@ class Grown:
 
     `added`: the token of the new rows of each period that has some, of the sort that the tokens of its periods are. With
     joins it is over the joined rows, or, where those are over the content, tells only how many joined rows are new.
+    `rows`: without joins, how many source rows these periods have, as far as the published number is one without them.
     """
 
     since: str
     added: tuple[tuple[Period, str], ...]
+    rows: tuple[tuple[Period, int], ...] = ()

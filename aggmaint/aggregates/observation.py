@@ -192,7 +192,7 @@ class DefinitionFacts:
     cause          why all periods were looked at; None: only those of `looked` were (each with its own cause).
     vouch          who vouches for the others.
     grown          to the source rows were only added, in these periods; those of `looked` are fingerprinted all the same.
-    hindered       why the warehouse that could merge new rows can not tell them apart; None if nobody asked.
+    hindered       why the warehouse that could merge new rows may not, or can not tell them apart; None if nobody asked.
     """
 
     columns: tuple[Column, ...] = ()

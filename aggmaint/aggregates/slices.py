@@ -51,7 +51,8 @@ def cut_of(
 
 def counted_rows(facts: DefinitionFacts, periods: Sequence[Period]) -> dict[Period, int]:
     """How many source rows these periods have, by their tokens; without the periods of which nothing is known."""
-    known = {period: token_rows(token) for period, token in facts.tokens or ()}
+    known = dict(facts.grown.rows) if facts.grown is not None else {}
+    known |= {period: token_rows(token) for period, token in facts.tokens or ()}
     all_looked_at = facts.tokens is not None and facts.cause is not None
     return {each: known.get(each, 0) for each in periods if each in known or all_looked_at}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from ..aggregates.additive import Beyond, ahead, judge_additive, newer, only_grew, own_key
+from ..aggregates.additive import Beyond, ahead, judge_additive, newer, only_grew, own_key, unmergeable
 from ..aggregates.declared import MARK_PARAMETER, Tail, at_mark_sql
 from ..aggregates.dialects import DuckDBDialect
 from ..aggregates.growth import Grown, Hindered
@@ -66,7 +66,7 @@ class GrownReader:
                 found[definition.id] = verdict
         added = self._added([(definition, beyond.mark) for definition, _, beyond in grown], tick)
         for definition, instance, beyond in grown:
-            of_periods = Grown(beyond.mark, added[definition.id])
+            of_periods = self._grown(definition, instance, beyond.mark, added[definition.id])
             found[definition.id] = self._facts(definition, instance, tokens[definition.id], of_periods, hints)
         return found
 
@@ -115,6 +115,14 @@ class GrownReader:
         contents = read_contents(beyond, rows, TokenKind.JOINED if floats else TokenKind.CONTENT, self.engine, DIALECT)
         return tuple((each.period, each.content) for each in contents)
 
+    def _grown(self, definition: AggregateDefinition, instance: InstanceRecord, mark: str, added: Added) -> Grown:
+        if definition.joins:
+            return Grown(mark, added)
+        published = {each.period: token_rows(each.token) for each in instance.partitions}
+        unknown = ahead(instance, added, mark)
+        rows = ((each, published.get(each, 0) + token_rows(token)) for each, token in added if each not in unknown)
+        return Grown(mark, added, tuple(rows))
+
     def _facts(
         self,
         definition: AggregateDefinition,
@@ -126,4 +134,5 @@ class GrownReader:
         marked = marked_periods(definition, hints.marks_on(definition.source)) or ()
         looked = looks(audit_due(instance, hints), ahead(instance, grown.added, grown.since), marked)
         columns = self.bound[definition.id].columns
-        return DefinitionFacts(columns, tokens, cause=None, looked=looked, vouch=Vouch.DECLARED, grown=grown)
+        facts = DefinitionFacts(columns, tokens, cause=None, looked=looked, vouch=Vouch.DECLARED)
+        return evolve(facts, grown=grown, hindered=unmergeable(definition))

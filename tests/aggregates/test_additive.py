@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from aggmaint.aggregates.additive import Beyond, ahead, grown_token, judge_additive, merge_pays, newer, only_grew
+from aggmaint.aggregates.additive import (
+    Beyond,
+    ahead,
+    grown_token,
+    judge_additive,
+    merge_pays,
+    newer,
+    only_grew,
+    unmergeable,
+)
 from aggmaint.aggregates.declared import Tail, declared_token
 from aggmaint.aggregates.growth import Hindered, Hindrance
 from aggmaint.aggregates.looking import Hints, SourceMark
@@ -50,6 +59,16 @@ def test_a_promise_a_mark_and_measures_that_merge_are_all_it_needs() -> None:
         Measure(each.value, each, "a", order="b" if each is MeasureFunction.LAST else None) for each in MERGED_AS_STORED
     ]
     assert judge(wanted(measures=every)) == Beyond("7", at("7"))
+    assert unmergeable(wanted(measures=every)) is None
+
+
+@pytest.mark.parametrize("function", ["count_distinct", "approx_count_distinct"])
+def test_what_is_new_is_known_where_a_measure_can_not_be_merged(function: str) -> None:
+    definition = wanted(measures=[Measure("n", "count"), Measure("u", function, "a")])
+    assert judge(definition) == Beyond("7", at("7"))
+    verdict = unmergeable(definition)
+    assert verdict is not None and verdict.hindrance is Hindrance.MEASURES
+    assert f"'u' ({function})" in verdict.words
 
 
 UNDECLARED = wanted(source=evolve(SALES, marks_commit_in_order=False))
@@ -60,8 +79,6 @@ JOINED = wanted(joins=[Join(source=Source(table="shops"), on="TRUE")])
     ("hindrance", "given"),
     [
         (Hindrance.UNDECLARED, {"definition": UNDECLARED}),
-        (Hindrance.MEASURES, {"definition": wanted(measures=[Measure("u", "count_distinct", "a")])}),
-        (Hindrance.MEASURES, {"definition": wanted(measures=[Measure("u", "approx_count_distinct", "a")])}),
         (Hindrance.SOURCES, {"now": (*NOW_MORE, ("dependency:rates", "a:1:2"))}),
         (
             Hindrance.SOURCES,

@@ -114,6 +114,44 @@ def test_only_the_new_rows_are_read() -> None:
     assert len(scans) <= 1, "one scan for all that are not joined"
 
 
+def test_where_a_measure_can_not_be_merged_the_new_rows_still_tell_what_to_compute() -> None:
+    """Only periods with new rows are computed, and nothing is fingerprinted but the new rows."""
+    grown = world("by_month", "whole")
+    distinct = [Measure("shops", "count_distinct", "shop"), Measure("n", "count")]
+    grown.wanted[1] = evolve(grown.wanted[0], name="shops", id="", measures=distinct)
+    grown.run()
+    grown.append(*NEW)
+    report = grown.run()
+    assert set(merged(report)) == {"by_month"}
+    assert by_reason(report, "partition_changed") == {"shops": {"2024-01", "2024-02", "2024-04"}}
+    hashing = [sql for sql in grown.statements if '"entries"' in sql and "HASH(" in sql]
+    assert hashing and all("$aggmaint_mark" in sql for sql in hashing)
+    assert all(each.equal for each in grown.maintenance.verify(ORG))
+    grown.assert_quiet()
+
+
+def test_many_new_rows_are_computed_from_a_slice_that_holds_exactly_what_was_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("aggmaint.aggregates.slices.ROWS_MIN", 0)
+    monkeypatch.setattr("aggmaint.aggregates.slices.SHARE_MAX", 1.0)
+    grown = world("by_month", "by_value", policy=NEVER)
+    grown.append(*NEW)
+    assert set(by_reason(grown.run(), "partition_merge_small")) == {"by_month", "by_value"}
+    sliced = [
+        sql for sql in grown.statements if "CREATE TEMP TABLE temp.aggmaint_stage" in sql and "aggmaint_slice" in sql
+    ]
+    assert len(sliced) == 2
+    grown.assert_right()
+    grown.sql("UPDATE entries SET day = DATE '2024-05-20' WHERE id = 6")  # one row less in January than was counted
+    grown.append(entry(65), entry(66))
+    grown.run()
+    sliced = [
+        sql for sql in grown.statements if "CREATE TEMP TABLE temp.aggmaint_stage" in sql and "aggmaint_slice" in sql
+    ]
+    assert len(sliced) == 1, "the other's copy does not hold what was counted"
+
+
 def test_many_runs_of_merging_stay_right() -> None:
     grown = world("by_month", "whole")
     for number in range(60, 100, 4):

@@ -214,6 +214,20 @@ ADDITIVE_MUTANTS = (
         TESTS + "test_damaged_periods_are_computed_whole_the_others_merged",
     ),
     Mutant(
+        "additive: what can not be merged is merged all the same",
+        PLAN,
+        "        or facts.hindered is not None\n",
+        "",
+        TESTS + "test_where_a_measure_can_not_be_merged_the_new_rows_still_tell_what_to_compute",
+    ),
+    Mutant(
+        "additive: a slice is counted without the published rows",
+        GROWN,
+        "(each, published.get(each, 0) + token_rows(token))",
+        "(each, token_rows(token))",
+        TESTS + "test_many_new_rows_are_computed_from_a_slice_that_holds_exactly_what_was_counted",
+    ),
+    Mutant(
         "additive: small partitions are merged",
         RULE,
         "return rows_min == 0 or (computing >= rows_min and merging <= computing)",
