@@ -110,14 +110,14 @@ AUTHORS_MUTANTS = (
     Mutant(
         "reading: a build is not checked at the gate",
         READING,
-        "require_gate(self.statements.run, definition, table, bound.columns, None, self.dialect)",
+        "require_gate(self.statements.run, Computed(definition, table, bound.columns), self.dialect)",
         "pass",
         "tests/warehouses/test_sqlite.py::test_what_a_build_lost_does_not_pass_the_gate",
     ),
     Mutant(
         "reading: a stage is not checked at the gate",
         READING,
-        "require_gate(self.statements.run, definition, handle, columns, request.periods, self.dialect)",
+        "require_gate(self.statements.run, Computed(definition, handle, columns, request.periods), self.dialect)",
         "pass",
         "tests/warehouses/test_sqlite.py::test_what_a_stage_lost_does_not_pass_the_gate",
     ),
