@@ -85,7 +85,10 @@ class Dialect(Protocol):
 
 
 class DialectName(str):
-    """The name of a dialect, which carries the dialect. Two names are equal if their dialects are of one class, too."""
+    """The name of a dialect, which carries the dialect. It equals one that carries the same class, and no plain text.
+
+    So what is remembered of two dialects of one name is kept apart. sqlglot is given `str(name)`.
+    """
 
     __slots__ = ("dialect",)
 
@@ -97,9 +100,10 @@ class DialectName(str):
         return made
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, DialectName) and type(self.dialect) is not type(other.dialect):
-            return False
-        return super().__eq__(other)
+        return isinstance(other, DialectName) and type(self.dialect) is type(other.dialect)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     __hash__ = str.__hash__
 

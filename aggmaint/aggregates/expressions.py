@@ -91,7 +91,7 @@ def parse(text: str, dialect: str, *, parameters: bool = False) -> "exp.Expr":
     except ImportError as missing:
         raise MissingExtraError("sqlglot", "duckdb") from missing
     try:
-        trees = [tree for tree in sqlglot.parse(text, read=dialect) if tree is not None]
+        trees = [tree for tree in sqlglot.parse(text, read=str(dialect)) if tree is not None]
     except (errors.ParseError, errors.TokenError) as problem:
         raise ExpressionError(f"this is not valid SQL ({_first_words(problem)}); correct it") from problem
     if len(trees) != 1 or not isinstance(trees[0], exp.Condition):
@@ -132,7 +132,7 @@ def rendered_bare(text: str, alias: str, dialect: str) -> str:
 
 def write(tree: "exp.Expr", dialect: str) -> str:
     """The SQL of a tree, all names quoted: what is a reserved word differs between versions of an engine."""
-    return tree.sql(dialect=dialect, comments=False, identify=True)
+    return tree.sql(dialect=str(dialect), comments=False, identify=True)
 
 
 def _first_words(problem: Exception) -> str:

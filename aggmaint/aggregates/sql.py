@@ -143,7 +143,7 @@ def _table_sql(name: str, dialect: str) -> str:
 
     remedy = f'{name!r} is not the name of a table; write table, schema.table or "Quoted Schema"."Quoted Table"'
     try:
-        tree = sqlglot.parse_one(name, into=exp.Table, read=dialect)
+        tree = sqlglot.parse_one(name, into=exp.Table, read=str(dialect))
     except (errors.ParseError, errors.TokenError) as problem:
         raise ExpressionError(remedy) from problem
     if not isinstance(tree, exp.Table) or not isinstance(tree.this, exp.Identifier) or tree.alias:

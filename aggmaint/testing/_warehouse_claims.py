@@ -8,7 +8,7 @@ from attrs import evolve
 
 from ..core.job import Fence
 from ..errors import FenceLostError, ForeignSchemaError, WarehouseError
-from ..warehouse import ManagedSchema, WarehouseSession
+from ..warehouse import ManagedSchema, RestoreView, WarehouseSession
 from ._expect import PATIENCE_S, equal, holds, present, raises
 from ._warehouse_base import BY_MONTH, TOTALS, WarehouseSuiteBase
 
@@ -57,6 +57,11 @@ class ClaimChecks(WarehouseSuiteBase):
         )
         other.close()
         equal(late.claim(self.fence(), seen=seen), False, "a claim from before another's, when that has ended")
+        other = self.claimed(BY_MONTH)
+        seen = late.observe([BY_MONTH], sick={}).control
+        self.publish(other, RestoreView(BY_MONTH, self.active(BY_MONTH)))
+        other.close()
+        equal(late.claim(self.fence(), seen=seen), False, "a claim from before a publish, when its job has ended")
         holds(late.claim(self.fence(), seen=None, anyway=True), "claim(anyway=True)")
 
     def test_claims_that_race_one_wins(self) -> None:

@@ -22,6 +22,7 @@ from ..warehouse import Capabilities, CompareRequest, DifferenceKind, StageReque
 from ._expect import equal, holds, present, raises
 from ._warehouse_base import ALL, BASE, BY_MONTH, BY_REGION, TOTALS, WarehouseSuiteBase, canonical, definition
 from .clocks import NOON
+from .warehouse_bench import SALES
 
 PROVED = frozenset({"dialect", "engine", "snapshot_reads", "interrupts", "source_tokens", "exact_decimals", "merges"})
 """The fields of Capabilities that this version of the kit has checks for."""
@@ -140,9 +141,13 @@ class ReadingChecks(WarehouseSuiteBase):
         """A definition with an unknown column, one without its source and one that breaks on the data stop no other."""
         unknown = definition("unknown", attributes=[Attribute("x", "no_such_column")], measures=[Measure("n", "count")])
         gone = definition("gone", source=Source(table="no_such_table"), measures=[Measure("n", "count")])
-        self.ready(BY_MONTH, self.breaks)
+        where = f"{self.bench.breaking} IS NOT NULL"
+        filtered = definition("filtered", source=Source(table=SALES, where=where), measures=[Measure("n", "count")])
+        self.ready(BY_MONTH, self.breaks, filtered)
         self.change(0, code="not a number", qty=3)
-        found = self.observed(BY_MONTH, unknown, gone, self.breaks)
+        found = self.observed(BY_MONTH, unknown, gone, self.breaks, filtered)
+        failure = present(found.definitions[filtered.id].failure, "a failure of one whose source's filter breaks off")
+        equal(failure.kind, FailureKind.QUERY, "a filter that breaks off on the data")
         kinds = {each.id: found.definitions[each.id].failure for each in (BY_MONTH, unknown, gone)}
         equal(kinds[BY_MONTH.id], None, "the failure of a sound definition")
         equal(present(kinds[unknown.id], "a failure").kind, FailureKind.DEFINITION, "an unknown column")

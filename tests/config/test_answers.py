@@ -12,6 +12,10 @@ from aggmaint._config_answers import answers_path, keep_answers, read_answers
 from aggmaint.aggregates import remembered
 from aggmaint.aggregates.dialects import DialectName, DuckDBDialect
 from aggmaint.aggregates.expressions import ExpressionError, column_paths, rendered
+from aggmaint.aggregates.model import AggregateDefinition
+from aggmaint.aggregates.parts import Measure
+from aggmaint.aggregates.source import Source
+from aggmaint.aggregates.sql import select_sql
 
 CONFIG = """
 [warehouse]
@@ -80,7 +84,7 @@ def test_a_changed_expression_is_parsed(place: Path) -> None:
     assert "parser False" in run(place)
 
 
-@pytest.mark.parametrize("kept", ["", "[]", '{"code": "other", "answers": {}}', '{"answers": 7}'])
+@pytest.mark.parametrize("kept", ["", "[]", '{"code": "other", "answers": {"a": "b"}}', '{"answers": 7}'])
 def test_what_other_code_answered_is_not_believed(place: Path, kept: str, forgetful: dict[str, Any]) -> None:
     store = place / "aggmaint.db"
     answers_path(store).write_text(kept, encoding="utf-8")
@@ -127,3 +131,25 @@ def test_a_file_that_can_not_be_written_is_no_error(place: Path, forgetful: dict
     keep_answers(store, 0)
     assert [path.name for path in place.iterdir() if path.name.startswith("aggmaint.db.")] == [answers_path(store).name]
     assert json.dumps(dict(forgetful))
+
+
+def test_two_dialects_of_one_name_are_two() -> None:
+    """What is remembered of the one is not given for the other."""
+
+    class Ones(DuckDBDialect):
+        def quote(self, name: str) -> str:
+            return f"<{name}>"
+
+    ones, duckdb = DialectName(Ones()), DialectName(DuckDBDialect())
+    assert ones != duckdb
+    assert ones != "duckdb"
+    assert duckdb == DialectName(DuckDBDialect())
+    definition = AggregateDefinition(
+        organization_id="acme",
+        cube="sales",
+        name="totals",
+        source=Source(table="sales"),
+        measures=[Measure("n", "count")],
+    )
+    assert "<sales>" in select_sql(definition, ones)
+    assert '"sales"' in select_sql(definition, duckdb)

@@ -7,6 +7,7 @@ that fails then. `test_catalogue.py` keeps the table true to the code.
 
 from .additive import ADDITIVE_MUTANTS
 from .aggregates import AGGREGATE_MUTANTS
+from .authors import AUTHORS_MUTANTS
 from .dashboard import DASHBOARD_MUTANTS
 from .found import FOUND_MUTANTS
 from .http import HTTP_MUTANTS
@@ -887,6 +888,7 @@ MUTANTS = (
     *LIFE_MUTANTS,
     *OPERATING_MUTANTS,
     *FOUND_MUTANTS,
+    *AUTHORS_MUTANTS,
     *HTTP_MUTANTS,
     *DASHBOARD_MUTANTS,
 )
