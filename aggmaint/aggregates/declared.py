@@ -12,8 +12,11 @@ token has four parts: the number of rows, the *mark* (the greatest value of the 
 * rows without a value are always part of the tail.
 
 The engine prunes by the column's minima and maxima, so this costs the same at any size. Where it says that something
-changed, one light pass (no hashing) finds the periods: those with tail rows, and those whose number of source rows is not
-the recorded one (rows that moved elsewhere). Only these are fingerprinted. **What a false promise hides** (a row changed
+changed, it is first asked whether rows were only added: if the source has just as many more rows as are beyond the mark,
+and what is at the mark is what was there, then no other row came, changed or went (one that changed would be beyond the
+mark and add none; one that went would be missing), and the periods of the rows beyond are the ones that changed. Else one
+light pass (no hashing) finds the periods: those with tail rows, and those whose number of source rows is not the recorded
+one (rows that moved elsewhere). Only these are fingerprinted. **What a false promise hides** (a row changed
 without its mark) is found by the rotating audit, which fingerprints old periods in turn; more rows gone than promised
 makes the whole source be fingerprinted at once.
 """
@@ -85,11 +88,24 @@ def at_mark_sql(source_sql: str, column: str, hashed: str, kind: str, dialect: s
     )
 
 
-def light_sql(source_sql: str, column: str, kind: str, cut: tuple[str, PartitionBy] | None, dialect: str) -> str:
-    """(period, rows, tail rows) of the source. No hashing. `cut`: the day's SQL over bare columns; None: one row."""
+def light_sql(
+    source_sql: str,
+    column: str,
+    kind: str,
+    cut: tuple[str, PartitionBy] | None,
+    dialect: str,
+    *,
+    beyond: bool = False,
+) -> str:
+    """(period, rows, tail rows) of the source. No hashing. `cut`: the day's SQL over bare columns; None: one row.
+
+    `beyond`: of its rows beyond the mark only.
+    """
     engine = dialect_of(dialect)
     name = engine.quote(column)
     newer = f"COUNT(*) FILTER (WHERE {name} >= CAST(${MARK_PARAMETER} AS {kind}) OR {name} IS NULL)"
+    if beyond:
+        source_sql = f"(SELECT * FROM {source_sql} AS aggmaint_b WHERE {name} > CAST(${MARK_PARAMETER} AS {kind}))"
     if cut is None:
         return f"SELECT NULL, COUNT(*), {newer} FROM {source_sql} AS aggmaint_s"
     day, partition = cut
@@ -130,6 +146,24 @@ def read_light(
     counted = {period: n for period, (n, _) in now.items()}
     broken = broken_promise(source, before, counted)
     return Touched(frozenset(touched), broken, {**dict.fromkeys(before, 0), **counted})
+
+
+def adds_up(published: str, partitions: Sequence[PartitionRecord]) -> bool:
+    """Whether the periods' rows are those of the source as it was published: none is ahead of it, none is missing."""
+    return token_rows(published) == sum(token_rows(each.token) for each in partitions)
+
+
+def read_beyond(
+    source: Source,  # noqa: ARG001 - as read_light
+    partition: PartitionBy | None,
+    published: Sequence[PartitionRecord],
+    rows: Sequence[Row],
+) -> Touched:
+    """The same from the rows beyond the mark, where nothing else came, changed or went."""
+    new = {period_of(start, partition): int(n) for start, n, _ in rows}
+    before = {each.period: token_rows(each.token) for each in published}
+    counted = {period: before.get(period, 0) + new.get(period, 0) for period in {*before, *new}}
+    return Touched(frozenset(period for period, n in new.items() if n), None, counted)
 
 
 def broken_promise(source: Source, before: Mapping[Period, int], now: Mapping[Period, int]) -> str | None:

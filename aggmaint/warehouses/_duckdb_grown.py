@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import evolve, frozen
 
 from ..aggregates.additive import Beyond, ahead, judge_additive, newer, only_grew, own_key, unmergeable
-from ..aggregates.declared import MARK_PARAMETER, Tail, at_mark_sql
-from ..aggregates.dialects import DuckDBDialect
+from ..aggregates.declared import MARK_PARAMETER, Tail
 from ..aggregates.growth import Grown, Hindered
 from ..aggregates.looking import Hints, audit_due, looks, marked_periods
 from ..aggregates.model import AggregateDefinition
@@ -23,7 +22,6 @@ from ..aggregates.scans import (
     float_sums,
     level_two_sql,
     read_contents,
-    source_identity,
 )
 from ..aggregates.tokens import TokenKind, token_rows
 from ..errors import WarehouseQueryError
@@ -44,6 +42,7 @@ class GrownReader:
     bound: Mapping[str, Bound]
     wide: Mapping[tuple[str, str], TokenRequest]
     scan: Callable[[Sequence[TokenRequest], Tick], Answers]
+    at_mark: Callable[[TokenRequest, str], tuple[Tail, int]]
 
     def read(
         self, served: Sequence[Served], tokens: Mapping[str, tuple[tuple[str, str], ...]], hints: Hints, tick: Tick
@@ -72,19 +71,11 @@ class GrownReader:
 
     def _only_grew(self, definition: AggregateDefinition, beyond: Beyond) -> Hindered | None:
         request = self.wide[definition.id, own_key(definition)]
-        source, parameters = source_identity(request, DIALECT)
-        engine = DuckDBDialect()
-        hashed = engine.row_hash(f"aggmaint_s.{engine.quote(name)}" for name in request.columns)
-        kind = self.bound[definition.id].mark_types[own_key(definition)]
-        sql = at_mark_sql(source, request.source.declared or "", hashed, kind, DIALECT)
         try:
-            ((rows, added, tail_rows, hashes),) = self.connection.run(
-                sql, {**dict(parameters), MARK_PARAMETER: beyond.mark}
-            )
+            there, added = self.at_mark(request, beyond.mark)
         except WarehouseQueryError as problem:
             raise WarehouseQueryError(problem.message, definition_id=definition.id) from problem
-        there = Tail(int(rows), beyond.mark, int(tail_rows), int(hashes))
-        return only_grew(beyond, self.engine, request.columns, there, int(added))
+        return only_grew(beyond, self.engine, request.columns, there, added)
 
     def _added(self, grown: Sequence[tuple[AggregateDefinition, str]], tick: Tick) -> dict[str, Added]:
         """The tokens of the new rows per period, by definition id; one scan for all definitions over one source."""

@@ -181,7 +181,7 @@ class TokenReader:
         promised = [each for each in served if each[0].source.marks_commit_in_order]
         if not promised:
             return {}
-        reader = GrownReader(self._connection, self._engine, self.bound, self._wide(), self.scan)
+        reader = GrownReader(self._connection, self._engine, self.bound, self._wide(), self.scan, self.declared.at_mark)
         tokens = {definition.id: self.source_tokens(definition, answers) for definition, _ in promised}
         try:
             return reader.read(promised, tokens, hints, tick)
@@ -221,7 +221,7 @@ class TokenReader:
         if request is None or marked is None:
             return None
         try:
-            return self.declared.touched(request, definition, instance)
+            return self.declared.touched(request, definition, instance, self._wide())
         except WarehouseQueryError as problem:
             raise BrokenQueryError(problem, definition_id=definition.id) from problem
 
