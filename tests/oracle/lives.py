@@ -21,13 +21,19 @@ GONE = frozenset({"definition_unused", "definition_deactivated"})
 
 @define
 class _Life:
-    """Of one definition. `since`: between which instants its absence of use began; `rests`: None where nobody knows."""
+    """Of one definition. `since`: between which instants its absence of use began; `rests`: None where nobody knows.
+
+    `uses` by day; those told since the last job (`told`) are carried by the next one, all on the day of the last of them.
+    """
 
     since: tuple[datetime, datetime | None]
     rests: bool | None = None
     may_return: bool = False
     must_return: bool = False
     uses: dict[str, int] = Factory(dict)
+    told: int = 0
+    told_on: str = ""
+    vague: bool = False
 
 
 @define
@@ -55,7 +61,7 @@ class Lives:
     def used(self, name: str, uses: int, at: datetime) -> None:
         life = self._of.setdefault(name, _Life((at, None)))
         life.since = (max(at, life.since[0]), None if life.since[1] is None else max(at, life.since[1]))
-        life.uses[f"{at:%Y-%m-%d}"] = life.uses.get(f"{at:%Y-%m-%d}", 0) + uses
+        life.told, life.told_on = life.told + uses, f"{at:%Y-%m-%d}"
         life.may_return = life.must_return = True
 
     def redefined(self, name: str) -> None:
@@ -67,6 +73,7 @@ class Lives:
         self._certain = False
         for life in self._of.values():
             life.rests, life.must_return = None, False
+            life.vague = life.vague or life.told > 0  # a job that was cut off may have carried them
 
     def forgotten(self) -> None:
         """An older copy was put back: of uses and absences only bounds are known."""
@@ -98,6 +105,8 @@ class Lives:
 
     def _judge(self, name: str, reason: str, policy: Policy, at: datetime) -> None:
         life = self._of.setdefault(name, _Life((self._first_at or LONG_AGO, None)))
+        life.uses[life.told_on] = life.uses.get(life.told_on, 0) + life.told
+        life.told = 0
         days = timedelta(days=policy.unused_days)
         longest, shortest = at - life.since[0], self._began_at - (life.since[1] or at)
         life.since = (life.since[0], life.since[1] or at)
@@ -125,7 +134,7 @@ class Lives:
         many = len(candidates) > policy.retention_limit + policy.retention_excess
         assert len(gone) == (len(candidates) - policy.retention_limit if many else 0), told
         kept = [name for name in candidates if name not in gone]
-        if self._uses_known and gone and kept:
+        if self._uses_known and gone and kept and not any(self._of[name].vague for name in candidates):
             first = (at - timedelta(days=policy.unused_days - 1)).date().isoformat()
             recent = {
                 name: sum(uses for day, uses in self._of[name].uses.items() if day >= first) for name in candidates

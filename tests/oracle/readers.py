@@ -156,12 +156,11 @@ class Readers(Base):
 
     def in_service(self, name: str) -> str | None:
         """The physical table that the ledger says is in service."""
-        if ("aggmaint_instance", "TABLE") not in self.objects():
-            return None
-        found = self.execute(
-            f"SELECT table_name FROM \"{self.schema}\".aggmaint_instance WHERE status = 'active' AND label = ?",
-            [f"sales.{name}"],
-        )
+        sql = f"SELECT table_name FROM \"{self.schema}\".aggmaint_instance WHERE status = 'active' AND label = ?"
+        try:
+            found = self.execute(sql, [f"sales.{name}"])
+        except duckdb.CatalogException:
+            return None  # there is no ledger yet
         return str(found[0][0]) if found else None
 
     def ledger(self) -> list[Any]:
