@@ -47,8 +47,9 @@ from ._duckdb_observe import Observer
 from ._duckdb_shared import Shared
 from ._duckdb_stage import Stager
 from ._duckdb_tokens import BrokenQueryError, broke_off
-from ._duckdb_writer import Writer, intent_of
+from ._duckdb_writer import Writer
 from .checking import compared, not_compared
+from .intents import intent_of
 
 T = TypeVar("T")
 

@@ -38,6 +38,7 @@ from ..warehouse import (
     Switch,
     fence_behind,
 )
+from .intents import intent_of
 from .proving import Proof
 
 
@@ -114,30 +115,11 @@ class Books:
         assert self.control is not None, "guarded"
         for request in requests:
             if not request.begun:
-                self.instances[request.instance_id] = _intent(request, self.control, at)
+                self.instances[request.instance_id] = intent_of(
+                    request, Fence(self.control.generation, self.control.fence), at
+                )
             elif self.instances[request.instance_id].status is not InstanceStatus.INPROGRESS:
                 raise FenceLostError(f"instance {request.instance_id} is not as the plan saw it; rolled back")
-
-
-def _intent(request: BuildRequest, control: ControlState, at: datetime) -> InstanceRecord:
-    definition = request.definition
-    return InstanceRecord(
-        id=request.instance_id,
-        definition_id=definition.id,
-        label=definition.label,
-        table_name=request.table_name,
-        view_name=definition.view_name,
-        status=InstanceStatus.INPROGRESS,
-        since_at=at,
-        generation=control.generation,
-        fence=control.fence,
-        definition_hash=definition.definition_hash,
-        structure_hash=definition.structure_hash,
-        build_id="",
-        started_at=at,
-        parts=tuple(sorted(definition.part_hashes.items())),
-        measures=definition.measures,
-    )
 
 
 class Hands(Protocol):
